@@ -1,0 +1,64 @@
+//! The device contract: what the heap needs from a non-volatile memory.
+
+use core::fmt::Debug;
+use embedded_storage::Storage;
+
+/// A byte-addressable non-volatile memory.
+///
+/// # Contract
+///
+/// * A write that returned `Ok` and was followed by a successful [`sync`](Device::sync) survives any later power cut.
+/// * A write cut by a power failure may leave the bytes of the row in flight, and all later bytes of that same
+///   write, arbitrary. Rows before it hold the new bytes, all other rows of the memory are untouched.
+/// * Writes reach the memory in program order, or at least not across a [`sync`](Device::sync).
+///
+/// `read` and `write` of [`embedded_storage`] are one bus transaction each.
+pub trait Device: Storage
+where
+    Self::Error: Debug,
+{
+    /// Bytes that a torn write may damage together: a power of two (8 where the data sheet is silent).
+    fn row_size(&self) -> u32;
+
+    /// Longest burst in bytes that the device takes in one transaction (`u32::MAX`: no limit).
+    fn max_burst(&self) -> u32 {
+        u32::MAX
+    }
+
+    /// Writes `slices` one after the other, starting at `offset`, in one bus transaction.
+    ///
+    /// A device that cannot gather that many slices, or is limited by [`max_burst`](Device::max_burst), uses as few
+    /// transactions as it can and says so in its documentation.
+    ///
+    /// # Errors
+    ///
+    /// As `write`: out of bounds (nothing is written) or a failing bus (any prefix may be written).
+    fn write_gather(&mut self, offset: u32, slices: &[&[u8]]) -> Result<(), Self::Error>;
+
+    /// [`write_gather`](Device::write_gather) that can be ended early: between chunks (of the device's chunk size)
+    /// `stop` is asked, and only if it returns `true` the frame ends there.
+    ///
+    /// Returns the bytes written, a prefix of the whole; the rest can be sent by another call. A device on a
+    /// shared bus cannot end a frame early: it writes everything, and the frame is the wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_gather`](Device::write_gather).
+    fn write_abortable(
+        &mut self,
+        offset: u32,
+        slices: &[&[u8]],
+        stop: &mut dyn FnMut() -> bool,
+    ) -> Result<u32, Self::Error> {
+        let _ = stop;
+        self.write_gather(offset, slices)?;
+        Ok(slices.iter().fold(0, |sum: u32, slice| sum.saturating_add(slice.len() as u32)))
+    }
+
+    /// Makes all earlier writes durable. A no-op on FRAM, where a byte is stored when its last bit is clocked in.
+    ///
+    /// # Errors
+    ///
+    /// The device's error; earlier writes are then not known to be durable.
+    fn sync(&mut self) -> Result<(), Self::Error>;
+}
