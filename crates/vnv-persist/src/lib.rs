@@ -1,1 +1,25 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(not(test), no_std)]
+
+mod commit;
+mod heap;
+mod layout;
+mod log;
+mod open;
+mod record;
+mod reserve;
+mod roots;
+mod transaction;
+mod verify;
+
+pub use heap::{Event, Heap};
+pub use layout::{FORMAT_VERSION, Layout, LayoutError, Options};
+pub use open::{Damage, OpenError, Report, format};
+pub use roots::ROOT_NAME;
+pub use transaction::Transaction;
+pub use verify::{Finding, Verified, verify};
+
+pub use vnv_core::{
+    Advice, Clock, Durable, DurableObject, Error, FirstFound, Handle, HandleMut, Link, Maybe, Memory, Named, ObjectId,
+    Owned, Policy, Ref, RefMut, Weak, Workspace,
+};

@@ -1,7 +1,21 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(not(any(test, feature = "std")), no_std)]
 
+mod adapter;
+mod bounds;
 mod device;
+#[cfg(feature = "std")]
+mod file;
+mod ram;
+mod spi;
 
+pub use adapter::{Adapter, AdapterError};
 pub use device::Device;
 pub use embedded_storage;
+#[cfg(feature = "std")]
+pub use file::{FileError, FileStorage};
+pub use ram::{RamError, RamStorage};
+pub use spi::{
+    AddressWidth, BlockProtect, Error, Fram, Header, Owned, OwnedSpiFram, Part, ProbeError, Shared, SpiFram, Status,
+    StatusError, Stop, Transport,
+};

@@ -1,0 +1,163 @@
+//! Dirty accounting of changes.
+
+use super::sync::count;
+use super::{ENTRY_BYTES, Engine, EngineError, TypeKey};
+use crate::arena::{Pin, Resident, state};
+use crate::block::GRANULE;
+use crate::entry::{ObjectId, flag};
+use crate::error::Error;
+use crate::policy::Policy;
+use core::fmt::Debug;
+use vnv_alloc::OffsetAllocator;
+use vnv_storage::Device;
+
+impl<D, P, R, S> Engine<'_, D, P, R, S>
+where
+    D: Device,
+    D::Error: Debug,
+    P: Policy,
+    R: OffsetAllocator,
+    S: OffsetAllocator,
+{
+    /// Obtains an object to read it.
+    pub(crate) fn obtain_shared(&mut self, id: ObjectId, key: &TypeKey) -> Result<(Pin, Resident), EngineError<D>> {
+        let resident = self.obtain(id, key)?;
+        Ok((Pin::shared(resident).ok_or(Error::AlreadyBorrowed)?, resident))
+    }
+
+    /// Obtains an object to change all of it: it counts as dirty from here on.
+    pub(crate) fn obtain_mutable(&mut self, id: ObjectId, key: &TypeKey) -> Result<(Pin, Resident), EngineError<D>> {
+        let resident = self.obtain(id, key)?;
+        if self.marks.is_some() {
+            self.mark_grey(id.index);
+        }
+        if resident.header().pins != 0 {
+            return Err(Error::AlreadyBorrowed);
+        }
+        self.change_whole(id.index, resident)?;
+        Ok((Pin::mutable(resident).ok_or(Error::AlreadyBorrowed)?, resident))
+    }
+
+    /// What has to happen before the first change of an object in a transaction: the state to return to is synced.
+    fn before_change(&mut self, index: u16, resident: Resident) -> Result<(), EngineError<D>> {
+        if self.mark.is_none() || resident.header().state & state::TRANSACTION != 0 {
+            return Ok(());
+        }
+        let state = resident.header().state;
+        if state & state::DIRTY != 0 {
+            self.sync_object(index)
+        } else if state & state::UNAPPLIED != 0 {
+            self.apply_delta(index)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn became_dirty(&mut self, resident: Resident, partial: bool) {
+        let header = resident.header();
+        if header.state & state::DIRTY == 0 {
+            if header.word & flag::UNWRITTEN == 0 {
+                self.debt += 1;
+            }
+            if header.word & flag::PENDING == 0 {
+                // The entry that a snapshot or record would need; it is taken back by a rollback, or by the commit.
+                self.dirty += ENTRY_BYTES;
+            }
+        }
+        let transaction = if self.mark.is_some() { state::TRANSACTION } else { 0 };
+        resident.update(|header| {
+            let kept = header.state & !state::PARTIAL;
+            header.state = kept | state::DIRTY | transaction | if partial { state::PARTIAL } else { 0 };
+        });
+    }
+
+    fn entry_and_item(&self, resident: Resident) -> (u32, u16) {
+        let header = resident.header();
+        if header.state & state::DIRTY != 0 {
+            return (0, 0);
+        }
+        let entry = if header.word & flag::PENDING == 0 { ENTRY_BYTES } else { 0 };
+        (entry, u16::from(header.word & flag::UNWRITTEN == 0))
+    }
+
+    fn change_whole(&mut self, index: u16, resident: Resident) -> Result<(), EngineError<D>> {
+        self.before_change(index, resident)?;
+        let state = resident.header().state;
+        if state & (state::DIRTY | state::PARTIAL) == state::DIRTY {
+            // A mutable hit on a dirty object.
+            let transaction = if self.mark.is_some() { state::TRANSACTION } else { 0 };
+            resident.update(|header| header.state |= transaction);
+            return Ok(());
+        }
+        let whole = self.whole_cost(index);
+        if whole + ENTRY_BYTES > self.dirty_room() {
+            return Err(Error::TooLargeToChange);
+        }
+        let now = self.dirty_cost(index, state);
+        let (entry, item) = self.entry_and_item(resident);
+        self.admit((whole + entry).saturating_sub(now), item)?;
+        self.became_dirty(resident, false);
+        self.dirty = self.dirty + whole - now;
+        Ok(())
+    }
+
+    /// Obtains a slice object to change the bytes `from..to` of it.
+    pub(crate) fn obtain_range(
+        &mut self,
+        id: ObjectId,
+        key: &TypeKey,
+        (from, to): (usize, usize),
+    ) -> Result<(Pin, Resident), EngineError<D>> {
+        let resident = self.obtain(id, key)?;
+        if self.marks.is_some() {
+            self.mark_grey(id.index);
+        }
+        if resident.header().pins != 0 {
+            return Err(Error::AlreadyBorrowed);
+        }
+        self.change_range(id.index, resident, from, to)?;
+        Ok((Pin::mutable(resident).ok_or(Error::AlreadyBorrowed)?, resident))
+    }
+
+    fn change_range(&mut self, index: u16, resident: Resident, from: usize, to: usize) -> Result<(), EngineError<D>> {
+        self.before_change(index, resident)?;
+        let header = resident.header();
+        let whole_dirty = header.state & (state::DIRTY | state::PARTIAL) == state::DIRTY;
+        if whole_dirty || header.word & flag::UNWRITTEN != 0 || header.state & state::SLICE == 0 {
+            return self.change_whole(index, resident);
+        }
+        let now = self.dirty_cost(index, header.state);
+        let (first, last) = (from / GRANULE, to.div_ceil(GRANULE));
+        let Some(bitmap) = self.bitmap(index) else { return Ok(()) };
+        let is_set = |at: usize| bitmap.get(at / 8).is_some_and(|byte| byte & 1 << (at % 8) != 0);
+        let mut cost = now;
+        if header.state & state::DIRTY == 0 {
+            let (runs, granules) = count(bitmap);
+            cost = Self::partial_cost(runs, granules);
+        }
+        // Each new granule starts a run, lengthens one, or joins two.
+        for at in (first..last).filter(|at| !is_set(*at)) {
+            let left = at > first || at.checked_sub(1).is_some_and(is_set);
+            let joined = i32::from(left) + i32::from(is_set(at + 1));
+            cost = cost.saturating_add(GRANULE as u32).saturating_add_signed(4 * (1 - joined));
+        }
+        let room = self.dirty_room();
+        let whole = self.whole_cost(index);
+        if cost >= whole && whole + ENTRY_BYTES <= room {
+            return self.change_whole(index, resident);
+        }
+        if cost + ENTRY_BYTES > room {
+            return Err(Error::TooLargeToChange);
+        }
+        let (entry, item) = self.entry_and_item(resident);
+        self.admit((cost + entry).saturating_sub(now), item)?;
+        for at in first..last {
+            if let Some(byte) = bitmap.get_mut(at / 8) {
+                *byte |= 1 << (at % 8);
+            }
+        }
+        self.became_dirty(resident, true);
+        self.dirty = self.dirty + cost - now;
+        Ok(())
+    }
+}

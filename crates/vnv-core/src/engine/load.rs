@@ -1,0 +1,248 @@
+//! Residency: loading and evicting.
+
+use super::{Engine, EngineError, TypeKey};
+use crate::arena::{Arena, Pin, Resident, ResidentHeader, bitmap_bytes, state};
+use crate::block::{BlockHeader, HEADER, block_crc};
+use crate::entry::{Entry, ObjectId, flag};
+use crate::error::Error;
+use crate::policy::{Advice, Policy, Residents};
+use core::fmt::Debug;
+use vnv_alloc::OffsetAllocator;
+use vnv_storage::Device;
+
+/// The residents as the policy sees them: pinned objects are hidden.
+struct View<'e, 'm> {
+    entries: &'e [Entry],
+    arena: &'e Arena<'m>,
+    unit: u32,
+}
+
+impl View<'_, '_> {
+    fn resident(&self, index: u16) -> Option<Resident> {
+        let offset = self.entries.get(usize::from(index))?.resident()?;
+        // SAFETY: arena invariant 2: the table holds only offsets of resident headers.
+        Some(unsafe { self.arena.at(offset) })
+    }
+}
+
+impl Residents for View<'_, '_> {
+    fn slots(&self) -> u16 {
+        self.entries.len() as u16
+    }
+    fn hint(&self, index: u16) -> Option<u16> {
+        let header = self.resident(index)?.header();
+        // A copy that only a running transaction's rollback needs must be written before it may leave; it is
+        // chosen like any other.
+        (header.pins == 0).then_some(header.hint)
+    }
+    fn set_hint(&mut self, index: u16, hint: u16) {
+        if let Some(resident) = self.resident(index) {
+            resident.update(|header| header.hint = hint);
+        }
+    }
+    fn is_dirty(&self, index: u16) -> bool {
+        self.resident(index).is_some_and(|resident| resident.header().state & state::DIRTY != 0)
+    }
+    fn block_bytes(&self, index: u16) -> u32 {
+        self.entries.get(usize::from(index)).map_or(0, |entry| u32::from(entry.units()) * self.unit)
+    }
+}
+
+impl<D, P, R, S> Engine<'_, D, P, R, S>
+where
+    D: Device,
+    D::Error: Debug,
+    P: Policy,
+    R: OffsetAllocator,
+    S: OffsetAllocator,
+{
+    /// The resident copy of an object, loaded if it was not there: one read of its block.
+    ///
+    /// A hit costs no list walk and no bus traffic.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stale`], [`Error::TypeMismatch`], [`Error::Damaged`], [`Error::RamFull`]; errors of evicting others.
+    pub(crate) fn obtain(&mut self, id: ObjectId, key: &TypeKey) -> Result<Resident, EngineError<D>> {
+        let index = self.resolve(id, key.fingerprint)?;
+        if let Some(resident) = self.resident(index) {
+            let header = resident.header();
+            if header.word & (flag::DEAD | flag::FREED_IN_TRANSACTION) != 0 {
+                return Err(Error::Stale);
+            }
+            let hint = self.policy.hit(header.hint);
+            if hint != header.hint {
+                resident.update(|header| header.hint = hint);
+            }
+            return Ok(resident);
+        }
+        if !self.is_live(index) {
+            return Err(Error::Stale);
+        }
+        self.load(index, Some(key.is_valid))
+    }
+
+    /// Loads the block of a live, not resident object.
+    fn load(&mut self, index: u16, is_valid: Option<fn(&[u8]) -> bool>) -> Result<Resident, EngineError<D>> {
+        let entry = self.slot(index);
+        let is_slice = self.is_slice(entry.type_index());
+        let block_len = self.block_len(index);
+        let offset = self.ram_allocate(block_len, is_slice)?;
+        let words = self.arena_words(block_len, is_slice);
+        let at = self.offset_of(entry.place());
+        // SAFETY: the allocator has just given this range to the block; the header is written at once.
+        let resident = unsafe { self.arena.at(offset) };
+        resident.set_header(ResidentHeader {
+            index,
+            word: entry.word(),
+            pins: 0,
+            state: if is_slice { state::SLICE } else { 0 },
+            hint: self.policy.loaded(),
+        });
+        // SAFETY: the block belongs to nobody else yet.
+        let block = unsafe { resident.block_bytes_mut(block_len) };
+        let checked = match self.device.get_mut().read(at, block) {
+            Err(error) => Err(Error::Device(error)),
+            Ok(()) => self.check(index, block, is_valid),
+        };
+        let header = match checked {
+            Ok(header) => header,
+            Err(error) => {
+                let freed = self.ram.free(offset, words);
+                debug_assert!(freed.is_ok());
+                return Err(error);
+            }
+        };
+        if is_slice {
+            // SAFETY: a slice's bitmap, of this block, not borrowed by anyone else.
+            unsafe { resident.bitmap(block_len) }.fill(0);
+        }
+        let word = (entry.word() & !crate::entry::TAG_MASK) | header.tag;
+        resident.update(|resident| resident.word = word);
+        self.change_slot(index, |entry| entry.set_resident(offset));
+        Ok(resident)
+    }
+
+    /// Checks a block's bytes against its entry.
+    fn check(
+        &self,
+        index: u16,
+        block: &[u8],
+        is_valid: Option<fn(&[u8]) -> bool>,
+    ) -> Result<BlockHeader, EngineError<D>> {
+        let entry = self.slot(index);
+        let header = BlockHeader::from_bytes(block);
+        let damaged = Error::Damaged { index };
+        let object = block.get(HEADER..HEADER + usize::from(header.size)).ok_or(damaged)?;
+        let units = (HEADER + object.len()).div_ceil(self.geometry.unit as usize);
+        let crc = block_crc(self.identity(index, entry.place()), header.tag, object);
+        let tag = crate::entry::TAG_MASK & entry.word();
+        let sound = header.tag_matches(tag) && units == usize::from(entry.units()) && crc == header.crc;
+        if sound && is_valid.is_none_or(|is_valid| is_valid(object)) { Ok(header) } else { Err(Error::Damaged { index }) }
+    }
+
+    /// The bytes of a live object, loaded if need be, without a type: for tracing and tools.
+    ///
+    /// # Errors
+    ///
+    /// As a load.
+    pub fn object_bytes(&mut self, index: u16) -> Result<&[u8], EngineError<D>> {
+        let resident = match self.resident(index) {
+            Some(resident) => resident,
+            None if self.is_live(index) => self.load(index, None)?,
+            None => return Err(Error::Stale),
+        };
+        if resident.header().pins == crate::arena::MUTABLE {
+            return Err(Error::AlreadyBorrowed);
+        }
+        // SAFETY: no mutable guard is open, and the result borrows the engine, so that none can be opened.
+        let block = unsafe { resident.block_bytes(self.block_len(index)) };
+        let size = usize::from(BlockHeader::from_bytes(block).size);
+        block.get(HEADER..HEADER + size).ok_or(Error::Damaged { index })
+    }
+
+    /// Pins a resident object, so that it is not evicted; for tracing. Pair with [`unpin`](Self::unpin).
+    pub fn pin(&mut self, index: u16) -> bool {
+        self.resident(index).and_then(Pin::shared).map(core::mem::forget).is_some()
+    }
+
+    /// Undoes [`pin`](Self::pin).
+    pub fn unpin(&mut self, index: u16) {
+        if let Some(resident) = self.resident(index) {
+            resident.update(|header| header.pins = header.pins.saturating_sub(1));
+        }
+    }
+
+    /// Tells the policy what is known of an object's future.
+    pub fn advise(&mut self, index: u16, advice: Advice) {
+        if let Some(resident) = self.resident(index) {
+            let hint = self.policy.advised(resident.header().hint, advice);
+            resident.update(|header| header.hint = hint);
+        }
+    }
+
+    /// Arena room for a block, evicting as the policy says.
+    pub(super) fn ram_allocate(&mut self, block_len: usize, is_slice: bool) -> Result<u16, EngineError<D>> {
+        let words = self.arena_words(block_len, is_slice);
+        if words > self.arena.words() {
+            return Err(Error::RamFull);
+        }
+        loop {
+            if let Some(offset) = self.ram.allocate(words, 1) {
+                return Ok(offset);
+            }
+            if !self.ram.is_complete() {
+                self.rebuild_ram();
+                if let Some(offset) = self.ram.allocate(words, 1) {
+                    return Ok(offset);
+                }
+            }
+            let mut view = View {
+                entries: &self.entries[..usize::from(self.used)],
+                arena: &self.arena,
+                unit: self.geometry.unit,
+            };
+            let victim = self.policy.victim(&mut view).ok_or(Error::RamFull)?;
+            self.evict(victim)?;
+        }
+    }
+
+    /// Evicts an object: syncs it if it is dirty, applies its delta if one is open, and drops the copy.
+    ///
+    /// Cost: clean 0; dirty one write of the block.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::AlreadyBorrowed`] if it is pinned; errors of a sync.
+    pub fn evict(&mut self, index: u16) -> Result<(), EngineError<D>> {
+        let Some(resident) = self.resident(index) else { return Ok(()) };
+        if resident.header().pins != 0 {
+            return Err(Error::AlreadyBorrowed);
+        }
+        if resident.header().state & state::DIRTY != 0 {
+            self.sync_object(index)?;
+        } else if resident.header().state & state::UNAPPLIED != 0 {
+            self.apply_delta(index)?;
+        }
+        self.drop_copy(index);
+        Ok(())
+    }
+
+    /// Drops a copy and gives its arena range back; flags and tag return to the entry.
+    pub(super) fn drop_copy(&mut self, index: u16) {
+        let entry = self.slot(index);
+        let (Some(offset), Some(resident)) = (entry.resident(), self.resident(index)) else { return };
+        let header = resident.header();
+        let is_slice = header.state & state::SLICE != 0;
+        let words = self.arena_words(self.block_len(index), is_slice);
+        self.change_slot(index, |entry| entry.set_word(header.word));
+        let freed = self.ram.free(offset, words);
+        debug_assert!(freed.is_ok(), "a resident copy is freed twice");
+    }
+
+    /// Words of the arena that a block of `size` object bytes takes.
+    pub fn resident_words(&self, size: usize, is_slice: bool) -> usize {
+        let block_len = (HEADER + size).next_multiple_of(self.geometry.unit as usize);
+        1 + block_len / 8 + if is_slice { bitmap_bytes(block_len) / 8 } else { 0 }
+    }
+}

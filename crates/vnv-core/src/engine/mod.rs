@@ -1,0 +1,465 @@
+//! The engine: object table, residency, dirty accounting. It knows objects by slot and bytes, not by Rust types,
+//! and leaves *when* to commit to the layer above: an operation that a commit would help fails with an error for
+//! which [`Error::commit_may_help`] holds, and changes nothing.
+
+mod admit;
+mod change;
+mod commit;
+mod load;
+mod snapshot;
+mod sync;
+mod trace;
+mod undo;
+
+pub use commit::DELTA_BYTES;
+pub use snapshot::PARTIAL;
+pub use trace::Collected;
+
+use crate::arena::{Arena, Resident, bitmap_bytes, state};
+use crate::block::Identity;
+use crate::entry::{Entry, Item, NO_PLACE, ObjectId, SCHEMA_TYPE, TAG_MASK, flag};
+use crate::error::Error;
+use crate::memory::TypeInfo;
+use crate::policy::Policy;
+use core::cell::RefCell;
+use core::fmt::Debug;
+use vnv_alloc::OffsetAllocator;
+use vnv_storage::Device;
+
+/// Bytes of a snapshot besides entries, roots and objects: record header, directory, bitmap of freed slots.
+#[must_use]
+pub const fn snapshot_fixed(objects: u16) -> u32 {
+    32 + (objects as u32).div_ceil(64) * 8
+}
+
+/// Bytes of an entry in a record.
+pub const ENTRY_BYTES: u32 = 8;
+
+/// Where the data area lies, and how much may be dirty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    /// Bytes of a unit, a power of two, at least 8.
+    pub unit: u32,
+    /// First unit of the data area.
+    pub data_start: u16,
+    /// Units of the data area.
+    pub data_units: u16,
+    /// Dirty limit in bytes.
+    pub dirty_limit: u32,
+    /// Whether deltas may be applied in place (rows of at most 8 bytes).
+    pub deltas: bool,
+}
+
+/// What an operation has to know of the type of an object.
+#[derive(Clone, Copy, Debug)]
+pub struct TypeKey {
+    /// CRC-64 of the schema.
+    pub fingerprint: u64,
+    /// The schema's bytes.
+    pub schema: &'static [u8],
+    /// Whether values may hold links.
+    pub has_links: bool,
+    /// Whether the type is a slice.
+    pub is_slice: bool,
+    /// Whether bytes are a valid value.
+    pub is_valid: fn(&[u8]) -> bool,
+}
+
+/// The object engine over a device, an eviction policy, an arena allocator and a storage allocator.
+pub struct Engine<'m, D, P, R, S> {
+    /// Behind a cell, so that the device can write what the engine holds.
+    device: RefCell<D>,
+    geometry: Geometry,
+    entries: &'m mut [Entry],
+    items: &'m mut [Item],
+    types: &'m mut [TypeInfo],
+    arena: Arena<'m>,
+    ram: R,
+    space: S,
+    policy: P,
+    /// Slots below this were used at some time.
+    used: u16,
+    /// First free slot; the chain goes on through the slots' places. 0: none.
+    free_slots: u16,
+    items_len: u16,
+    /// Dirty objects whose sync will push an item.
+    debt: u16,
+    /// Snapshot bytes of entries and dirty objects.
+    dirty: u32,
+    /// Snapshot bytes of changed roots.
+    root_dirty: u32,
+    /// Freed slots that the pending list had no room for.
+    zombies: u16,
+    /// Length of the pending list when the running transaction began.
+    mark: Option<u16>,
+    /// Tag of the next record.
+    tag: u16,
+    /// Where the next fresh place is looked for.
+    cursor: u16,
+    /// Colours of the running collection.
+    marks: Option<trace::Marks>,
+}
+
+/// Bytes of RAM that the engine takes besides its memory: see the formula in the crate documentation.
+pub type EngineError<D> = Error<<D as vnv_storage::embedded_storage::ReadStorage>::Error>;
+
+impl<'m, D, P, R, S> Engine<'m, D, P, R, S>
+where
+    D: Device,
+    D::Error: Debug,
+    P: Policy,
+    R: OffsetAllocator,
+    S: OffsetAllocator,
+{
+    /// An engine with an empty table.
+    pub fn new(
+        device: D,
+        geometry: Geometry,
+        (entries, items, types): (&'m mut [Entry], &'m mut [Item], &'m mut [TypeInfo]),
+        arena: &'m mut [core::mem::MaybeUninit<u64>],
+        (mut ram, mut space, policy): (R, S, P),
+    ) -> Self {
+        let arena = Arena::new(arena);
+        entries.fill(Entry::EMPTY);
+        types.fill(TypeInfo::EMPTY);
+        ram.reset(arena.words());
+        space.reset(geometry.data_units);
+        let used = types.len() as u16 + 1;
+        Self {
+            device: RefCell::new(device),
+            geometry,
+            entries,
+            items,
+            types,
+            arena,
+            ram,
+            space,
+            policy,
+            used,
+            free_slots: 0,
+            items_len: 0,
+            debt: 0,
+            dirty: 0,
+            root_dirty: 0,
+            zombies: 0,
+            mark: None,
+            tag: 1,
+            cursor: 0,
+            marks: None,
+        }
+    }
+
+    /// The device.
+    pub fn device(&mut self) -> &mut D {
+        self.device.get_mut()
+    }
+
+    /// Lets the device write what the engine holds.
+    ///
+    /// # Errors
+    ///
+    /// The operation's own; [`Error::Reentered`] from inside itself.
+    pub fn with_device<T>(
+        &self,
+        operation: impl FnOnce(&mut D, &Self) -> Result<T, EngineError<D>>,
+    ) -> Result<T, EngineError<D>> {
+        let mut device = self.device.try_borrow_mut().map_err(|_| Error::Reentered)?;
+        operation(&mut device, self)
+    }
+
+    /// Gives the device back.
+    pub fn into_device(self) -> D {
+        self.device.into_inner()
+    }
+
+    /// The geometry.
+    pub const fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// Slots of the table that were used at some time (indices are below it).
+    pub const fn used(&self) -> u16 {
+        self.used
+    }
+
+    /// The entry in a slot.
+    pub fn entry(&self, index: u16) -> Option<&Entry> {
+        self.entries.get(usize::from(index)).filter(|_| index < self.used)
+    }
+
+    /// Whether the slot holds a live object.
+    pub fn is_live(&self, index: u16) -> bool {
+        self.entry(index).is_some_and(|entry| entry.type_index() != 0)
+            && self.word(index) & (flag::DEAD | flag::FREED_IN_TRANSACTION) == 0
+    }
+
+    /// Whether the slot's object is resident.
+    pub fn is_resident(&self, index: u16) -> bool {
+        self.resident(index).is_some()
+    }
+
+    /// Whether the slot's object has changes that are not in storage.
+    pub fn is_dirty(&self, index: u16) -> bool {
+        self.resident(index).is_some_and(|resident| resident.header().state & state::DIRTY != 0)
+    }
+
+    /// The row of a type, 1 to the number of types.
+    pub fn type_info(&self, type_index: u8) -> Option<&TypeInfo> {
+        self.types.get(usize::from(type_index).checked_sub(1)?).filter(|info| info.is_used())
+    }
+
+    /// Sets the row of a type, while an image is being opened.
+    pub fn set_type_info(&mut self, type_index: u8, info: TypeInfo) {
+        if let Some(row) = usize::from(type_index).checked_sub(1).and_then(|row| self.types.get_mut(row)) {
+            *row = info;
+        }
+    }
+
+    /// Number of rows of the type table.
+    pub const fn type_rows(&self) -> u8 {
+        self.types.len() as u8
+    }
+
+    /// Bytes that a snapshot now would write.
+    pub const fn dirty_bytes(&self) -> u32 {
+        let bytes = self.dirty + self.root_dirty;
+        if bytes == 0 { 0 } else { (bytes + snapshot_fixed(self.entries.len() as u16)).next_multiple_of(self.geometry.unit) }
+    }
+
+    /// Whether a transaction is running.
+    pub const fn in_transaction(&self) -> bool {
+        self.mark.is_some()
+    }
+
+    /// Free units of the data area, and the largest free range.
+    pub fn free_space(&self) -> (u16, u16) {
+        (self.space.free_units(), self.space.largest_free())
+    }
+
+    /// Free words of the arena.
+    pub fn free_ram(&self) -> u16 {
+        self.ram.free_units()
+    }
+
+    /// The tag of the next record.
+    pub const fn tag(&self) -> u16 {
+        self.tag
+    }
+
+    /// Sets the tag of the next record, after opening.
+    pub const fn set_tag(&mut self, tag: u16) {
+        self.tag = tag % TAG_MASK;
+    }
+
+    /// Makes room for a changed root: 16 bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DirtyLimit`].
+    pub fn change_root(&mut self, bytes: u32) -> Result<(), EngineError<D>> {
+        self.admit(bytes, 0)?;
+        self.root_dirty += bytes;
+        Ok(())
+    }
+
+    /// Takes back the room of changed roots, at a rollback.
+    pub const fn set_root_dirty(&mut self, bytes: u32) {
+        self.root_dirty = bytes;
+    }
+
+    /// Checks a handle against the table, without touching the object.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stale`], [`Error::TypeMismatch`].
+    pub fn resolve(&self, id: ObjectId, fingerprint: u64) -> Result<u16, EngineError<D>> {
+        let entry = self.entry(id.index).ok_or(Error::Stale)?;
+        if entry.type_index() == 0 || entry.generation() != id.generation {
+            return Err(Error::Stale);
+        }
+        match self.type_info(entry.type_index()) {
+            Some(info) if info.fingerprint() == fingerprint => Ok(id.index),
+            _ => Err(Error::TypeMismatch),
+        }
+    }
+
+    /// The id of the live object in a slot.
+    pub fn id(&self, index: u16) -> Option<ObjectId> {
+        let entry = self.entry(index)?;
+        self.is_live(index).then(|| ObjectId { index, generation: entry.generation() })
+    }
+
+    fn slot(&self, index: u16) -> Entry {
+        self.entries.get(usize::from(index)).copied().unwrap_or(Entry::EMPTY)
+    }
+
+    fn change_slot(&mut self, index: u16, change: impl FnOnce(&mut Entry)) {
+        if let Some(entry) = self.entries.get_mut(usize::from(index)) {
+            change(entry);
+        }
+    }
+
+    pub(crate) fn resident(&self, index: u16) -> Option<Resident> {
+        let offset = self.slot(index).resident()?;
+        // SAFETY: arena invariant 2: the table holds only offsets of resident headers.
+        Some(unsafe { self.arena.at(offset) })
+    }
+
+    /// Flags and tag.
+    pub fn word(&self, index: u16) -> u16 {
+        match self.resident(index) {
+            Some(resident) => resident.header().word,
+            None => self.slot(index).word(),
+        }
+    }
+
+    fn set_word(&mut self, index: u16, word: u16) {
+        match self.resident(index) {
+            Some(resident) => resident.update(|header| header.word = word),
+            None => self.change_slot(index, |entry| entry.set_word(word)),
+        }
+    }
+
+    fn set_flags(&mut self, index: u16, set: u16, clear: u16) {
+        let word = self.word(index);
+        self.set_word(index, (word & !clear) | set);
+    }
+
+    /// Marks or unmarks an object as owned by a handle on the stack.
+    pub fn set_owned(&mut self, index: u16, owned: bool) {
+        if owned { self.set_flags(index, flag::OWNED, 0) } else { self.set_flags(index, 0, flag::OWNED) }
+    }
+
+    fn identity(&self, index: u16, place: u16) -> Identity {
+        let entry = self.slot(index);
+        Identity { index, generation: entry.generation(), type_index: entry.type_index(), place }
+    }
+
+    fn block_len(&self, index: u16) -> usize {
+        usize::from(self.slot(index).units()) * self.geometry.unit as usize
+    }
+
+    /// Byte offset of a place.
+    pub const fn offset_of(&self, place: u16) -> u32 {
+        place as u32 * self.geometry.unit
+    }
+
+    fn arena_words(&self, block_len: usize, is_slice: bool) -> u16 {
+        let bytes = 8 + block_len + if is_slice { bitmap_bytes(block_len) } else { 0 };
+        u16::try_from(bytes / 8).unwrap_or(u16::MAX)
+    }
+
+    /// What the dirty limit leaves for entries, roots and objects.
+    fn dirty_room(&self) -> u32 {
+        let limit = self.geometry.dirty_limit & !(self.geometry.unit - 1);
+        limit.saturating_sub(snapshot_fixed(self.entries.len() as u16))
+    }
+
+    /// Whether `bytes` more snapshot bytes and `items` more pending places are admitted.
+    fn admit(&self, bytes: u32, items: u16) -> Result<(), EngineError<D>> {
+        if bytes != 0 && self.dirty + self.root_dirty + bytes > self.dirty_room() {
+            return Err(Error::DirtyLimit);
+        }
+        if usize::from(self.items_len) + usize::from(self.debt) + usize::from(items) > self.items.len() {
+            return Err(Error::PendingFull);
+        }
+        Ok(())
+    }
+
+    /// Appends an old place of a slot to the pending list. The room was admitted before.
+    fn push_item(&mut self, index: u16, place: u16) {
+        let word = self.word(index);
+        let first = word & flag::PENDING == 0;
+        if let Some(item) = self.items.get_mut(usize::from(self.items_len)) {
+            *item = Item::new(index, place, first);
+            self.items_len += 1;
+        }
+        let has = if place == NO_PLACE { 0 } else { flag::HAS_ITEM };
+        self.set_flags(index, flag::PENDING | has, 0);
+    }
+
+    /// The last item belongs to a change made before the running transaction: it goes below the mark.
+    fn move_below_mark(&mut self) {
+        if let Some(mark) = &mut self.mark {
+            if let Some(items) = self.items.get_mut(usize::from(*mark)..usize::from(self.items_len)) {
+                items.rotate_right(1);
+            }
+            *mark += 1;
+        }
+    }
+
+    /// A fresh place of `units` units.
+    fn space_allocate(&mut self, units: u16) -> Result<u16, EngineError<D>> {
+        let mut found = self.space.allocate_from(self.cursor, units, 1);
+        if found.is_none() && !self.space.is_complete() {
+            self.rebuild_space();
+            found = self.space.allocate_from(self.cursor, units, 1);
+        }
+        let offset = found.ok_or(Error::StorageFull)?;
+        self.cursor = offset.saturating_add(units);
+        Ok(offset + self.geometry.data_start)
+    }
+
+    fn space_free(&mut self, place: u16, units: u16) {
+        if let Some(offset) = place.checked_sub(self.geometry.data_start)
+            && units != 0
+        {
+            let freed = self.space.free(offset, units);
+            debug_assert!(freed.is_ok(), "a place is freed twice");
+        }
+    }
+
+    /// Rebuilds the storage allocator from the table and the pending list: the places that may not be reused.
+    ///
+    /// Returns `false` if two of them overlap or lie outside the data area.
+    pub fn rebuild_space(&mut self) -> bool {
+        let (entries, items) = (&*self.entries, &self.items[..usize::from(self.items_len)]);
+        let (used, start) = (usize::from(self.used), self.geometry.data_start);
+        let mut after = None;
+        let mut found = 0;
+        // The live ranges in rising order, by selection: no memory, quadratic, and rare.
+        let mut live = core::iter::from_fn(|| {
+            let places = entries[..used].iter().filter(|entry| entry.type_index() != 0).map(|e| (e.place, e.units()));
+            let old = items.iter().filter_map(|item| {
+                entries.get(usize::from(item.index())).map(|entry| (item.place, entry.units()))
+            });
+            let next = places
+                .chain(old)
+                .filter(|(place, units)| *place != NO_PLACE && *units != 0 && after.is_none_or(|after| *place > after))
+                .min()?;
+            after = Some(next.0);
+            found += 1;
+            Some((next.0.wrapping_sub(start), next.1))
+        });
+        let rebuilt = self.space.rebuild(self.geometry.data_units, &mut live).is_ok();
+        // Two blocks at one place are seen once above.
+        let entries = self.entries[..used].iter().filter(|e| e.type_index() != 0 && e.place != NO_PLACE && e.units() != 0);
+        rebuilt && found >= entries.count()
+    }
+
+    fn rebuild_ram(&mut self) {
+        let entries = &*self.entries;
+        let (used, words, unit) = (usize::from(self.used), self.arena.words(), self.geometry.unit as usize);
+        let types = &*self.types;
+        let marks = self.marks.as_ref().map(trace::Marks::range);
+        let mut after = None;
+        let mut live = core::iter::from_fn(|| {
+            let copies = entries[..used].iter().filter_map(|entry| {
+                let block_len = usize::from(entry.units()) * unit;
+                let row = usize::from(entry.type_index()).checked_sub(1);
+                let slice = row.and_then(|row| types.get(row)).is_some_and(TypeInfo::is_slice);
+                let bytes = 8 + block_len + if slice { bitmap_bytes(block_len) } else { 0 };
+                Some((entry.resident()?, u16::try_from(bytes / 8).unwrap_or(u16::MAX)))
+            });
+            let next = copies.chain(marks).filter(|(offset, _)| after.is_none_or(|after| *offset > after)).min()?;
+            after = Some(next.0);
+            Some(next)
+        });
+        let rebuilt = self.ram.rebuild(words, &mut live);
+        debug_assert!(rebuilt.is_ok(), "resident copies overlap");
+    }
+
+    fn is_slice(&self, type_index: u8) -> bool {
+        type_index != SCHEMA_TYPE && self.type_info(type_index).is_some_and(TypeInfo::is_slice)
+    }
+}

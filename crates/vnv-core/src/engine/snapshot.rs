@@ -1,0 +1,107 @@
+//! What a snapshot holds of the engine's state: entries of everything uncommitted, and the dirty bytes.
+
+use super::sync::{count, runs};
+use super::Engine;
+use crate::arena::state;
+use crate::block::{BlockHeader, GRANULE, HEADER};
+use crate::entry::flag;
+use crate::policy::Policy;
+use core::fmt::Debug;
+use vnv_alloc::OffsetAllocator;
+use vnv_storage::Device;
+
+/// Set in the directory of a snapshot for an object of which only granules follow.
+pub const PARTIAL: u16 = 0x8000;
+
+impl<D, P, R, S> Engine<'_, D, P, R, S>
+where
+    D: Device,
+    D::Error: Debug,
+    P: Policy,
+    R: OffsetAllocator,
+    S: OffsetAllocator,
+{
+    /// Number of dirty objects, and of entries in all, of a snapshot now.
+    pub fn snapshot_counts(&self) -> (u16, u16) {
+        let dirty = (0..self.used).filter(|index| self.is_dirty(*index)).count() as u16;
+        let clean = (0..self.used).filter(|index| self.is_clean_but_pending(*index)).count() as u16;
+        (dirty, dirty + clean)
+    }
+
+    fn is_clean_but_pending(&self, index: u16) -> bool {
+        self.word(index) & flag::PENDING != 0 && !self.is_dirty(index)
+    }
+
+    /// Hands the entries of a snapshot to `sink`, dirty objects first.
+    ///
+    /// # Errors
+    ///
+    /// The sink's.
+    pub fn snapshot_entries<E>(&self, sink: &mut dyn FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        for dirty in [true, false] {
+            for index in 0..self.used {
+                let takes = if dirty { self.is_dirty(index) } else { self.is_clean_but_pending(index) };
+                if takes {
+                    sink(&index.to_le_bytes())?;
+                    sink(&self.recorded_entry(index).to_bytes())?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands the payload of a snapshot to `sink`: bitmap of slots freed besides the entries, directory, then the objects' bytes.
+    ///
+    /// # Errors
+    ///
+    /// The sink's.
+    pub fn snapshot_payload<E>(&self, sink: &mut dyn FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        for first in (0..self.entries.len() as u16).step_by(8) {
+            let is_zombie = |index: &u16| {
+                *index < self.used
+                    && self.word(*index) & (flag::DEAD | flag::PENDING) == flag::DEAD
+                    && self.slot(*index).place() != crate::entry::NO_PLACE
+            };
+            let byte = (0..8).filter(|bit| is_zombie(&(first + bit))).fold(0u8, |byte, bit| byte | 1 << bit);
+            sink(&[byte])?;
+        }
+        for _ in self.entries.len().div_ceil(8)..self.entries.len().div_ceil(64) * 8 {
+            sink(&[0])?;
+        }
+        let (dirty, _) = self.snapshot_counts();
+        sink(&dirty.to_le_bytes())?;
+        for index in (0..self.used).filter(|index| self.is_dirty(*index)) {
+            let Some(resident) = self.resident(index) else { continue };
+            // SAFETY: a snapshot is taken at quiescent points: no mutable guard is open.
+            let header = BlockHeader::from_bytes(unsafe { resident.block_bytes(HEADER) });
+            let partial = resident.header().state & state::PARTIAL != 0;
+            sink(&(header.size | if partial { PARTIAL } else { 0 }).to_le_bytes())?;
+        }
+        for _ in (1 + usize::from(dirty)) * 2..((1 + usize::from(dirty)) * 2).next_multiple_of(8) {
+            sink(&[0])?;
+        }
+        for index in (0..self.used).filter(|index| self.is_dirty(*index)) {
+            let Some(resident) = self.resident(index) else { continue };
+            // SAFETY: as above.
+            let block = unsafe { resident.block_bytes(self.block_len(index)) };
+            let object = block.get(HEADER..).unwrap_or_default();
+            let bitmap = self.bitmap(index).filter(|_| resident.header().state & state::PARTIAL != 0);
+            let Some(bitmap) = bitmap else {
+                sink(object)?;
+                continue;
+            };
+            let (count, _) = count(bitmap);
+            sink(&count.to_le_bytes())?;
+            for (first, granules) in runs(bitmap) {
+                sink(&first.to_le_bytes())?;
+                sink(&granules.to_le_bytes())?;
+                let from = usize::from(first) * GRANULE;
+                sink(object.get(from..from + usize::from(granules) * GRANULE).unwrap_or_default())?;
+            }
+            if count % 2 == 0 {
+                sink(&[0; 4])?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,234 @@
+//! Collection: which objects a root or a handle still leads to. Two colour bitmaps in the arena, no recursion,
+//! no work list.
+
+use super::{Engine, EngineError};
+use crate::arena::Resident;
+use crate::block::{BlockHeader, HEADER};
+use crate::entry::{ObjectId, SCHEMA_TYPE, flag};
+use crate::error::Error;
+use crate::memory::TypeInfo;
+use crate::policy::Policy;
+use crate::schema::Schema;
+use core::fmt::Debug;
+use vnv_alloc::OffsetAllocator;
+use vnv_storage::Device;
+
+/// The colours of a running collection: white (not reached), grey (reached), black (reached and traced).
+#[derive(Debug)]
+pub(super) struct Marks {
+    offset: u16,
+    words: u16,
+    next: u16,
+}
+
+impl Marks {
+    /// The arena range of the bitmaps.
+    pub fn range(&self) -> (u16, u16) {
+        (self.offset, self.words)
+    }
+}
+
+/// What a step of a collection came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Collected {
+    /// There is more to do.
+    Running,
+    /// The cycle is complete; so many objects were freed.
+    Done(u16),
+}
+
+impl<D, P, R, S> Engine<'_, D, P, R, S>
+where
+    D: Device,
+    D::Error: Debug,
+    P: Policy,
+    R: OffsetAllocator,
+    S: OffsetAllocator,
+{
+    fn colours(&self) -> Option<&mut [u8]> {
+        let marks = self.marks.as_ref()?;
+        // SAFETY: the range was allocated for the bitmaps when the cycle began, with one header word in front,
+        // and is given back only at its end.
+        Some(unsafe { self.arena.at(marks.offset).block_bytes_mut((usize::from(marks.words) - 1) * 8) })
+    }
+
+    fn colour(&self, index: u16, black: bool) -> bool {
+        let at = usize::from(index) * 2 + usize::from(black);
+        self.colours().is_some_and(|bits| bits.get(at / 8).is_some_and(|byte| byte & 1 << (at % 8) != 0))
+    }
+
+    fn set_colour(&self, index: u16, black: bool, set: bool) {
+        let at = usize::from(index) * 2 + usize::from(black);
+        if let Some(byte) = self.colours().and_then(|bits| bits.get_mut(at / 8)) {
+            *byte = if set { *byte | 1 << (at % 8) } else { *byte & !(1 << (at % 8)) };
+        }
+    }
+
+    /// An object was reached, or changed: it has to be traced (again).
+    pub fn mark_grey(&self, index: u16) {
+        if self.marks.is_some() {
+            self.set_colour(index, false, true);
+            self.set_colour(index, true, false);
+        }
+    }
+
+    /// Ends a cycle without freeing anything.
+    pub fn end_marks(&mut self) {
+        if let Some(marks) = self.marks.take() {
+            let freed = self.ram.free(marks.offset, marks.words);
+            debug_assert!(freed.is_ok());
+        }
+    }
+
+    /// Begins a cycle if none is running: 1 + slots / 32 words of arena until its end.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::RamFull`] and errors of evicting.
+    pub fn begin_marks(&mut self) -> Result<(), EngineError<D>> {
+        if self.marks.is_some() {
+            return Ok(());
+        }
+        let bytes = (self.entries.len() * 2).div_ceil(64) * 8;
+        let offset = self.ram_allocate(bytes, false)?;
+        self.marks = Some(Marks { offset, words: self.arena_words(bytes, false), next: 0 });
+        if let Some(bits) = self.colours() {
+            bits.fill(0);
+        }
+        Ok(())
+    }
+
+    /// Reaches `target` if it is a live object that was white.
+    fn reach(&self, target: ObjectId) {
+        if self.id(target.index) == Some(target) && !self.colour(target.index, false) {
+            self.mark_grey(target.index);
+        }
+    }
+
+    /// Traces one grey object, or sweeps if there is none. At most one object and its schema are loaded.
+    ///
+    /// `roots` names the objects that roots lead to. Must not be called in a transaction.
+    ///
+    /// # Errors
+    ///
+    /// As a load; a damaged object ends the cycle, and nothing is freed.
+    pub fn collect_step(&mut self, roots: &mut dyn Iterator<Item = ObjectId>) -> Result<Collected, EngineError<D>> {
+        self.begin_marks()?;
+        for root in roots {
+            self.reach(root);
+        }
+        for index in 0..self.used {
+            if self.word(index) & flag::OWNED != 0
+                && let Some(id) = self.id(index)
+            {
+                self.reach(id);
+            }
+        }
+        let first = self.marks.as_ref().map_or(0, |marks| marks.next);
+        let grey = (first..self.used).chain(0..first).find(|&index| {
+            self.colour(index, false) && !self.colour(index, true) && self.is_live(index)
+        });
+        let Some(index) = grey else { return Ok(Collected::Done(self.sweep())) };
+        if let Some(marks) = &mut self.marks {
+            marks.next = index;
+        }
+        match self.trace(index) {
+            Ok(()) => Ok(Collected::Running),
+            Err(Error::AlreadyBorrowed) => {
+                // It is being changed right now: it stays grey, and the caller tries again later.
+                Err(Error::AlreadyBorrowed)
+            }
+            Err(error) => {
+                self.end_marks();
+                Err(error)
+            }
+        }
+    }
+
+    fn trace(&mut self, index: u16) -> Result<(), EngineError<D>> {
+        let type_index = self.slot(index).type_index();
+        self.set_colour(index, true, true);
+        if type_index == SCHEMA_TYPE {
+            return Ok(());
+        }
+        let info = self.type_info(type_index).copied().ok_or(Error::Damaged { index })?;
+        self.set_colour(u16::from(type_index), false, true);
+        if !info.has_links() {
+            return Ok(());
+        }
+        let traced = self.trace_links(index, u16::from(type_index), &mut |engine, _, target| engine.reach(target));
+        if traced.is_err() {
+            self.set_colour(index, true, false);
+        }
+        traced
+    }
+
+    /// Visits the links in a live object (offset, target), which is loaded and checked on the way.
+    ///
+    /// # Errors
+    ///
+    /// As a load; [`Error::Damaged`].
+    pub fn visit_links(
+        &mut self,
+        index: u16,
+        visit: &mut dyn FnMut(&Self, u32, ObjectId),
+    ) -> Result<(), EngineError<D>> {
+        let type_index = self.slot(index).type_index();
+        if type_index == SCHEMA_TYPE || !self.type_info(type_index).is_some_and(TypeInfo::has_links) {
+            return self.object_bytes(index).map(|_| ());
+        }
+        self.trace_links(index, u16::from(type_index), visit)
+    }
+
+    fn trace_links(
+        &mut self,
+        index: u16,
+        schema: u16,
+        visit: &mut dyn FnMut(&Self, u32, ObjectId),
+    ) -> Result<(), EngineError<D>> {
+        self.object_bytes(schema)?;
+        let pinned = self.pin(schema);
+        let loaded = self.object_bytes(index).map(|_| ());
+        if pinned {
+            self.unpin(schema);
+        }
+        loaded?;
+        let (Some(object), Some(schema)) = (self.resident(index), self.resident(schema)) else {
+            return Err(Error::Damaged { index });
+        };
+        let (object, schema) = (object_of(object), object_of(schema));
+        let schema = Schema::parse(schema).map_err(|_| Error::Damaged { index })?;
+        let mut reach = |site: crate::schema::LinkSite<'_>| {
+            visit(self, site.offset, ObjectId { index: site.index, generation: site.generation });
+        };
+        schema.links(object, &mut reach).map_err(|_| Error::Damaged { index })
+    }
+
+    /// Frees what is white, schemas of types without objects included.
+    fn sweep(&mut self) -> u16 {
+        let mut freed = 0;
+        for index in 1..self.used {
+            if self.is_live(index) && !self.colour(index, false) {
+                let row = usize::from(index) - 1;
+                if let Some(info) = self.types.get_mut(row) {
+                    *info = TypeInfo::EMPTY;
+                } else {
+                    freed += 1;
+                }
+                self.free(index);
+            }
+        }
+        self.end_marks();
+        freed
+    }
+}
+
+fn object_of<'a>(resident: Resident) -> &'a [u8] {
+    // SAFETY: both objects were loaded a moment ago and no mutable guard is open on them (`object_bytes` has
+    // checked); visitors only set colours or look at the table: nothing is evicted meanwhile.
+    unsafe {
+        let size = usize::from(BlockHeader::from_bytes(resident.block_bytes(HEADER)).size);
+        resident.block_bytes(HEADER + size).get(HEADER..).unwrap_or_default()
+    }
+}

@@ -1,0 +1,88 @@
+//! Why an operation on the heap failed.
+
+use core::fmt;
+
+/// Why an operation failed. The heap is as it was before; nothing is lost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum Error<E> {
+    /// The device failed; the operation can be tried again.
+    Device(E),
+    /// The handle names an object that was freed.
+    Stale,
+    /// The object is of another type, or of another version or layout of the type.
+    TypeMismatch,
+    /// Another guard on the object is open.
+    AlreadyBorrowed,
+    /// The arena has no room: fewer guards at a time, or a larger arena.
+    RamFull,
+    /// The storage has no room for the object: free objects, or a larger part.
+    StorageFull,
+    /// All slots of the object table are used: free objects, or a larger `OBJECTS`.
+    ObjectsFull,
+    /// All rows of the type table are used: a larger `TYPES`.
+    TypesFull,
+    /// All roots are used: a larger `ROOTS`.
+    RootsFull,
+    /// The dirty limit does not admit the change now: drop mutable guards, make the transaction smaller, or raise the limit.
+    DirtyLimit,
+    /// Too many changes between two commits: drop mutable guards, make the transaction smaller, or raise `PENDING`.
+    PendingFull,
+    /// The object is larger than a block can be (4,094 units).
+    TooLarge,
+    /// The object is larger than the dirty limit: it can be read and freed, and a slice's elements can be changed.
+    TooLargeToChange,
+    /// The object's bytes in storage are damaged (checksum, size or value).
+    Damaged {
+        /// Slot of the object.
+        index: u16,
+    },
+    /// A mutable guard is open (or was forgotten): the state is not a quiescent point.
+    GuardOpen,
+    /// A transaction is running: use its handle.
+    TransactionRunning,
+    /// An element index is out of bounds.
+    OutOfBounds,
+    /// A root name has more than 11 bytes, or none, or a zero byte.
+    BadName,
+    /// The heap is called from inside one of its own operations.
+    Reentered,
+}
+
+impl<E: fmt::Debug> fmt::Display for Error<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self {
+            Self::Device(error) => return write!(f, "the storage device failed: {error:?}; try again"),
+            Self::Damaged { index } => return write!(f, "object {index} is damaged in storage"),
+            Self::Stale => "the handle names an object that was freed",
+            Self::TypeMismatch => "the object is of another type or layout; see the chapter on migration",
+            Self::AlreadyBorrowed => "another guard on the object is open",
+            Self::RamFull => "no room in the arena; drop guards or enlarge the arena",
+            Self::StorageFull => "no room in the storage; free objects or use a larger part",
+            Self::ObjectsFull => "all slots of the object table are used; free objects or raise OBJECTS",
+            Self::TypesFull => "all rows of the type table are used; raise TYPES",
+            Self::RootsFull => "all roots are used; raise ROOTS",
+            Self::DirtyLimit => "the dirty limit does not admit the change; drop mutable guards, commit, or raise the limit",
+            Self::PendingFull => "too many changes between two commits; commit or raise PENDING",
+            Self::TooLarge => "the object is larger than a block can be",
+            Self::TooLargeToChange => "the object is larger than the dirty limit; change elements or raise the limit",
+            Self::GuardOpen => "a mutable guard is open or was forgotten",
+            Self::TransactionRunning => "a transaction is running; use its handle",
+            Self::OutOfBounds => "the element index is out of bounds",
+            Self::BadName => "a root name has 1 to 11 bytes and no zero byte",
+            Self::Reentered => "the heap is called from inside one of its own operations",
+        };
+        f.write_str(text)
+    }
+}
+
+impl<E: fmt::Debug> core::error::Error for Error<E> {}
+
+impl<E> Error<E> {
+    /// Whether a commit can make room for the operation.
+    #[must_use]
+    pub const fn commit_may_help(&self) -> bool {
+        matches!(self, Self::StorageFull | Self::ObjectsFull | Self::DirtyLimit | Self::PendingFull)
+    }
+}

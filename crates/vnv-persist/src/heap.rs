@@ -1,0 +1,547 @@
+//! The heap: objects over a storage that survives power.
+
+use crate::commit::commit;
+use crate::layout::Options;
+use crate::log::Log;
+use crate::open::{OpenError, Report, recover, superblock};
+use crate::reserve::write_snapshot;
+use crate::roots::Roots;
+use crate::transaction::Transaction;
+use core::cell::{Cell, RefCell};
+use core::fmt::Debug;
+use vnv_alloc::{FirstFit, OffsetAllocator};
+use vnv_core::engine::{Collected, Engine, EngineError};
+use vnv_core::{
+    Advice, Clock, Durable, DurableObject, Error, Filled, Handle, HandleMut, Link, ObjectId, Objects, Owned, Policy, Ref,
+    RefMut, Release, Slot, Workspace, type_key,
+};
+use vnv_storage::Device;
+
+/// Log and roots: what the heap has besides the engine.
+pub(crate) struct State<'m> {
+    pub log: Log,
+    pub roots: Roots<'m>,
+}
+
+/// What the heap did on its own; see [`Heap::set_observer`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A commit is about to write its first byte.
+    Committing,
+    /// A commit is complete; its sequence number.
+    Committed(u64),
+}
+
+/// A virtually non-volatile heap.
+///
+/// `D` is the storage, `W` the RAM ([`Memory`](vnv_core::Memory)), `P` the eviction policy, `R` and `S` the
+/// allocators of the arena and of storage space.
+pub struct Heap<'m, D, W, P = Clock, R = FirstFit<24>, S = FirstFit<32>> {
+    pub(crate) objects: Objects<'m, D, P, R, S>,
+    pub(crate) state: RefCell<State<'m>>,
+    pub(crate) in_transaction: Cell<bool>,
+    observer: Cell<Option<&'m dyn Fn(Event)>>,
+    report: Report,
+    _sizes: core::marker::PhantomData<fn() -> W>,
+}
+
+impl<'m, D, W, P, R, S> Heap<'m, D, W, P, R, S>
+where
+    D: Device,
+    D::Error: Debug,
+    W: Workspace,
+    P: Policy + Default,
+    R: OffsetAllocator + Default,
+    S: OffsetAllocator + Default,
+{
+    /// Opens the heap that `device` holds, in `memory`, which is overwritten.
+    ///
+    /// Cost: reads of at most twice the capacity; writes only after a cut: deltas, a snapshot to be emptied.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`]: blank, foreign, damaged or differently laid out storage; a failing device.
+    pub fn open(mut device: D, memory: &'m mut W, options: Options) -> Result<Self, OpenError<D::Error>> {
+        let (layout, repair) = superblock::<W, _>(&mut device, options)?;
+        let parts = memory.parts();
+        let mut engine = Engine::new(
+            device,
+            layout.geometry(),
+            (parts.entries, parts.items, parts.types),
+            parts.arena,
+            (R::default(), S::default(), P::default()),
+        );
+        parts.roots.fill([0; vnv_core::ROOT_BYTES]);
+        let mut roots = Roots { slots: parts.roots, changed: 0 };
+        let (log, report) = recover::<W, _, _, _, _>(&mut engine, &mut roots, layout, repair)?;
+        Ok(Self {
+            objects: Objects::new(engine),
+            state: RefCell::new(State { log, roots }),
+            in_transaction: Cell::new(false),
+            observer: Cell::new(None),
+            report,
+            _sizes: core::marker::PhantomData,
+        })
+    }
+
+    /// Formats `device` and opens the empty heap: whatever it held is lost.
+    ///
+    /// # Errors
+    ///
+    /// As [`format`](crate::format()) and [`open`](Self::open).
+    pub fn format(mut device: D, memory: &'m mut W, options: Options) -> Result<Self, OpenError<D::Error>> {
+        crate::open::format::<W, _>(&mut device, options)?;
+        Self::open(device, memory, options)
+    }
+
+    /// Opens the heap, or formats a blank storage. Anything else that cannot be opened stays an error.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_or_format(mut device: D, memory: &'m mut W, options: Options) -> Result<Self, OpenError<D::Error>> {
+        match superblock::<W, _>(&mut device, options) {
+            Err(OpenError::Blank) => Self::format(device, memory, options),
+            Err(error) => Err(error),
+            Ok(_) => Self::open(device, memory, options),
+        }
+    }
+}
+
+impl<'m, D, W, P, R, S> Heap<'m, D, W, P, R, S>
+where
+    D: Device,
+    D::Error: Debug,
+    W: Workspace,
+    P: Policy,
+    R: OffsetAllocator,
+    S: OffsetAllocator,
+{
+    /// What `open` found.
+    pub const fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// Sequence number of the last commit or snapshot: durable, and rising by one with each.
+    pub fn sequence(&self) -> u64 {
+        self.state.try_borrow().map_or(0, |state| state.log.last)
+    }
+
+    /// Bytes that a snapshot now would write; never more than the dirty limit.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Reentered`].
+    pub fn dirty_bytes(&self) -> Result<u32, EngineError<D>> {
+        self.objects.with(|engine| Ok(engine.dirty_bytes()))
+    }
+
+    /// Free units of storage and the largest free range, in units of [`Layout::unit`](crate::Layout::unit) bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Reentered`].
+    pub fn free_space(&self) -> Result<(u16, u16), EngineError<D>> {
+        self.objects.with(|engine| Ok(engine.free_space()))
+    }
+
+    /// Compactions of the log since the heap was opened.
+    pub fn compactions(&self) -> u32 {
+        self.state.try_borrow().map_or(0, |state| state.log.compactions)
+    }
+
+    /// Lets `observer` see every commit, also those the heap makes itself. It must not call the heap.
+    pub fn set_observer(&self, observer: Option<&'m dyn Fn(Event)>) {
+        self.observer.set(observer);
+    }
+
+    /// Runs `operation` on the device, for its statistics or to fail it in tests.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Reentered`].
+    pub fn with_device<T>(&self, operation: impl FnOnce(&mut D) -> T) -> Result<T, EngineError<D>> {
+        self.objects.with(|engine| Ok(operation(engine.device())))
+    }
+
+    /// Gives the device back; what is not committed is lost.
+    pub fn into_device(self) -> D {
+        self.objects.into_engine().into_device()
+    }
+
+    fn notify(&self, event: Event) {
+        if let Some(observer) = self.observer.get() {
+            observer(event);
+        }
+    }
+
+    fn outside(&self) -> Result<(), EngineError<D>> {
+        if self.in_transaction.get() { Err(Error::TransactionRunning) } else { Ok(()) }
+    }
+
+    /// Makes the state durable, atomically. Returns its sequence number; with nothing changed, nothing is written.
+    ///
+    /// Cost: the changed objects in one write if their fresh places adjoin (else up to one each), and one record of
+    /// 24 bytes, 8 per changed entry, 16 per changed root; or, when the log half is full, the whole table.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::GuardOpen`], [`Error::TransactionRunning`], the device's (try again).
+    pub fn commit(&self) -> Result<u64, EngineError<D>> {
+        self.outside()?;
+        self.commit_now()
+    }
+
+    pub(crate) fn commit_now(&self) -> Result<u64, EngineError<D>> {
+        if self.objects.open_guards() != 0 {
+            return Err(Error::GuardOpen);
+        }
+        let mut state = self.state.try_borrow_mut().map_err(|_| Error::Reentered)?;
+        let State { log, roots } = &mut *state;
+        self.notify(Event::Committing);
+        let done = self.objects.with(|engine| commit::<W, _, _, _, _>(engine, log, roots))?;
+        let sequence = log.last;
+        drop(state);
+        if done {
+            self.notify(Event::Committed(sequence));
+        }
+        Ok(sequence)
+    }
+
+    /// Saves the uncommitted state into an emergency reserve: the program may go on, the next commit supersedes it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::GuardOpen`], [`Error::TransactionRunning`], the device's.
+    pub fn snapshot(&self) -> Result<u64, EngineError<D>> {
+        self.outside()?;
+        if self.objects.open_guards() != 0 {
+            return Err(Error::GuardOpen);
+        }
+        let mut state = self.state.try_borrow_mut().map_err(|_| Error::Reentered)?;
+        let State { log, roots } = &mut *state;
+        self.notify(Event::Committing);
+        let sequence = self.objects.with(|engine| {
+            log.settle(engine.device())?;
+            engine.device().sync().map_err(Error::Device)?;
+            write_snapshot(engine, log, roots)?;
+            Ok(log.last)
+        })?;
+        drop(state);
+        self.notify(Event::Committed(sequence));
+        Ok(sequence)
+    }
+
+    /// Runs an operation; if a commit can make room for it, commits and runs it again; if the state is not
+    /// quiescent, syncs instead.
+    pub(crate) fn with_room<T>(
+        &self,
+        mut operation: impl FnMut() -> Result<T, EngineError<D>>,
+    ) -> Result<T, EngineError<D>> {
+        match operation() {
+            Err(error) if error.commit_may_help() => {
+                if !self.in_transaction.get() && self.objects.open_guards() == 0 {
+                    self.commit_now()?;
+                } else if matches!(error, Error::DirtyLimit) {
+                    self.objects.with(Engine::sync_unguarded)?;
+                } else {
+                    return Err(error);
+                }
+                operation()
+            }
+            result => result,
+        }
+    }
+
+    /// Reads an object. A hit costs no bus traffic, a miss one read, and a write if a dirty object has to leave.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stale`], [`Error::TypeMismatch`], [`Error::AlreadyBorrowed`], [`Error::RamFull`], [`Error::Damaged`],
+    /// [`Error::TransactionRunning`], the device's.
+    pub fn get<'a, T: ?Sized + DurableObject>(
+        &'a self,
+        handle: impl Handle<T> + 'a,
+    ) -> Result<Ref<'a, T>, EngineError<D>> {
+        self.outside()?;
+        let id = handle.object_id();
+        self.with_room(|| self.objects.get(Link::<T>::from_id(id)))
+    }
+
+    /// Changes an object; all of it counts as dirty from here on.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get); [`Error::DirtyLimit`], [`Error::PendingFull`], [`Error::TooLargeToChange`].
+    pub fn get_mut<'a, T: ?Sized + DurableObject>(
+        &'a self,
+        handle: impl HandleMut<T> + 'a,
+    ) -> Result<RefMut<'a, T>, EngineError<D>> {
+        self.outside()?;
+        let id = handle.object_id();
+        self.with_room(|| self.objects.get_mut(Link::<T>::from_id(id)))
+    }
+
+    /// Changes elements of a slice object; only they count as dirty.
+    ///
+    /// # Errors
+    ///
+    /// As [`get_mut`](Self::get_mut); [`Error::OutOfBounds`].
+    pub fn get_range_mut<'a, T: Durable>(
+        &'a self,
+        handle: impl HandleMut<[T]> + 'a,
+        range: core::ops::Range<usize>,
+    ) -> Result<RefMut<'a, [T]>, EngineError<D>> {
+        self.outside()?;
+        let id = handle.object_id();
+        self.with_room(|| self.objects.get_range_mut(Link::<[T]>::from_id(id), range.clone()))
+    }
+
+    /// Changes one element of a slice object.
+    ///
+    /// # Errors
+    ///
+    /// As [`get_range_mut`](Self::get_range_mut).
+    pub fn get_element_mut<'a, T: Durable>(
+        &'a self,
+        handle: impl HandleMut<[T]> + 'a,
+        index: usize,
+    ) -> Result<RefMut<'a, T>, EngineError<D>> {
+        self.outside()?;
+        let id = handle.object_id();
+        self.with_room(|| self.objects.get_element_mut(Link::<[T]>::from_id(id), index))
+    }
+
+    /// Allocates an object. With room: no bus traffic.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::StorageFull`], [`Error::RamFull`], [`Error::ObjectsFull`], [`Error::TypesFull`], [`Error::DirtyLimit`],
+    /// [`Error::PendingFull`], [`Error::TooLarge`], [`Error::TransactionRunning`], the device's.
+    pub fn allocate<T: Durable>(&self, value: T) -> Result<Owned<'_, T>, EngineError<D>> {
+        self.outside()?;
+        self.allocate_any(value)
+    }
+
+    pub(crate) fn allocate_any<T: Durable>(&self, value: T) -> Result<Owned<'_, T>, EngineError<D>> {
+        let mut value = Some(value);
+        let key = type_key::<T>();
+        self.with_room(|| self.objects.with(|engine| engine.check_room(size_of::<T>(), &key)))?;
+        match value.take() {
+            Some(value) => self.objects.allocate(value, self),
+            None => Err(Error::Reentered),
+        }
+    }
+
+    /// Allocates a slice of `len` elements, each made in place by `element`.
+    ///
+    /// # Errors
+    ///
+    /// As [`allocate`](Self::allocate).
+    pub fn allocate_slice_with<T: Durable>(
+        &self,
+        len: usize,
+        element: impl FnMut(usize) -> T,
+    ) -> Result<Owned<'_, [T]>, EngineError<D>> {
+        self.outside()?;
+        self.allocate_slice_any(len, element)
+    }
+
+    pub(crate) fn allocate_slice_any<T: Durable>(
+        &self,
+        len: usize,
+        element: impl FnMut(usize) -> T,
+    ) -> Result<Owned<'_, [T]>, EngineError<D>> {
+        let size = len.checked_mul(size_of::<T>()).ok_or(Error::TooLarge)?;
+        let key = type_key::<[T]>();
+        self.with_room(|| self.objects.with(|engine| engine.check_room(size, &key)))?;
+        self.objects.allocate_slice_with(len, element, self)
+    }
+
+    /// Allocates an object that `fill` builds in place, without a copy on the stack.
+    ///
+    /// # Errors
+    ///
+    /// As [`allocate`](Self::allocate).
+    pub fn allocate_with<T: Durable>(
+        &self,
+        fill: impl for<'s> FnOnce(Slot<'s, T>) -> Filled<'s, T>,
+    ) -> Result<Owned<'_, T>, EngineError<D>> {
+        self.outside()?;
+        let key = type_key::<T>();
+        self.with_room(|| self.objects.with(|engine| engine.check_room(size_of::<T>(), &key)))?;
+        self.objects.allocate_with(fill, self)
+    }
+
+    /// Frees an object that a link or a weak handle names. Never touches the bus.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stale`], [`Error::TypeMismatch`], [`Error::AlreadyBorrowed`], [`Error::TransactionRunning`].
+    pub fn free<T: ?Sized + DurableObject>(&self, handle: impl HandleMut<T>) -> Result<(), EngineError<D>> {
+        self.outside()?;
+        self.free_any(handle.object_id(), type_key::<T>().fingerprint)
+    }
+
+    pub(crate) fn free_any(&self, id: ObjectId, fingerprint: u64) -> Result<(), EngineError<D>> {
+        self.objects.with(|engine| {
+            let index = engine.resolve(id, fingerprint)?;
+            if !engine.is_live(index) {
+                return Err(Error::Stale);
+            }
+            if engine.is_pinned(index) {
+                return Err(Error::AlreadyBorrowed);
+            }
+            engine.free(index);
+            Ok(())
+        })
+    }
+
+    /// The object that the root `name` leads to.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadName`]; [`Error::TypeMismatch`] if it is not a `T`; [`Error::Stale`] if it was freed.
+    pub fn root<T: ?Sized + DurableObject>(&self, name: &str) -> Result<Option<Link<T>>, EngineError<D>> {
+        let id = self.state.try_borrow().map_err(|_| Error::Reentered)?.roots.get(name)?;
+        let Some(id) = id else { return Ok(None) };
+        self.objects.with(|engine| engine.resolve(id, T::FINGERPRINT))?;
+        Ok(Some(Link::from_id(id)))
+    }
+
+    /// Makes the root `name` lead to an object, or to nothing. It is durable with the next commit.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadName`], [`Error::RootsFull`], [`Error::Stale`], [`Error::TypeMismatch`], [`Error::DirtyLimit`],
+    /// [`Error::TransactionRunning`].
+    pub fn set_root<T: ?Sized + DurableObject>(
+        &self,
+        name: &str,
+        target: Option<Link<T>>,
+    ) -> Result<(), EngineError<D>> {
+        self.outside()?;
+        self.set_root_any(name, target)
+    }
+
+    pub(crate) fn set_root_any<T: ?Sized + DurableObject>(
+        &self,
+        name: &str,
+        target: Option<Link<T>>,
+    ) -> Result<(), EngineError<D>> {
+        let id = target.filter(|link| !link.is_null()).map(|link| link.object_id());
+        if let Some(id) = id {
+            self.objects.with(|engine| engine.resolve(id, T::FINGERPRINT))?;
+        }
+        self.with_room(|| {
+            let mut state = self.state.try_borrow_mut().map_err(|_| Error::Reentered)?;
+            let (at, new) = state.roots.slot_for(name)?;
+            self.objects.with(|engine| {
+                engine.change_root(if new { vnv_core::ROOT_BYTES as u32 } else { 0 })?;
+                if let Some(id) = id {
+                    engine.mark_grey(id.index);
+                }
+                Ok(())
+            })?;
+            state.roots.set(at, name, id)
+        })
+    }
+
+    /// Evicts an object that is not pinned; it is synced if it was dirty.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::AlreadyBorrowed`], [`Error::Stale`], [`Error::TransactionRunning`], errors of a sync.
+    pub fn evict<T: ?Sized + DurableObject>(&self, handle: impl Handle<T>) -> Result<(), EngineError<D>> {
+        self.outside()?;
+        let id = handle.object_id();
+        self.with_room(|| self.objects.with(|engine| engine.resolve(id, T::FINGERPRINT).and_then(|at| engine.evict(at))))
+    }
+
+    /// Tells the eviction policy what is known of an object's future. Costs nothing on the bus.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stale`], [`Error::TypeMismatch`].
+    pub fn advise<T: ?Sized + DurableObject>(
+        &self,
+        handle: impl Handle<T>,
+        advice: Advice,
+    ) -> Result<(), EngineError<D>> {
+        let id = handle.object_id();
+        self.objects.with(|engine| {
+            let index = engine.resolve(id, T::FINGERPRINT)?;
+            engine.advise(index, advice);
+            Ok(())
+        })
+    }
+
+    /// One bounded step of a collection: frees objects that no root, link or `Owned` handle leads to any more.
+    /// The program may go on between the steps.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`] (nothing is freed), [`Error::AlreadyBorrowed`] (an object to be traced is being changed: later),
+    /// [`Error::TransactionRunning`], [`Error::RamFull`], the device's.
+    pub fn collect_step(&self) -> Result<Collected, EngineError<D>> {
+        self.outside()?;
+        self.with_room(|| {
+            let state = self.state.try_borrow().map_err(|_| Error::Reentered)?;
+            self.objects.with(|engine| engine.collect_step(&mut state.roots.targets()))
+        })
+    }
+
+    /// A whole collection; returns how many objects it freed.
+    ///
+    /// # Errors
+    ///
+    /// As [`collect_step`](Self::collect_step).
+    pub fn collect(&self) -> Result<u16, EngineError<D>> {
+        loop {
+            if let Collected::Done(freed) = self.collect_step()? {
+                return Ok(freed);
+            }
+        }
+    }
+
+    /// Begins a transaction: what is changed through its handle appears together, with its commit, or not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::GuardOpen`], [`Error::TransactionRunning`].
+    pub fn transaction(&self) -> Result<Transaction<'_, 'm, D, W, P, R, S>, EngineError<D>> {
+        self.outside()?;
+        if self.objects.open_guards() != 0 {
+            return Err(Error::GuardOpen);
+        }
+        Transaction::begin(self)
+    }
+}
+
+impl<D, W, P, R, S> Release for Heap<'_, D, W, P, R, S>
+where
+    D: Device,
+    D::Error: Debug,
+    P: Policy,
+    R: OffsetAllocator,
+    S: OffsetAllocator,
+{
+    fn release(&self, id: ObjectId) {
+        let _ = self.objects.with(|engine| {
+            if engine.id(id.index) == Some(id) {
+                engine.free(id.index);
+            }
+            Ok(())
+        });
+    }
+
+    fn disown(&self, id: ObjectId) {
+        let _ = self.objects.with(|engine| {
+            if engine.id(id.index) == Some(id) {
+                engine.set_owned(id.index, false);
+            }
+            Ok(())
+        });
+    }
+}

@@ -1,0 +1,213 @@
+//! Where things lie in storage: superblock, log halves, reserves, data.
+
+use vnv_core::block::CRC32;
+use vnv_core::engine::{Geometry, snapshot_fixed};
+
+/// Version of the on-storage format.
+pub const FORMAT_VERSION: u16 = 1;
+/// Bytes of a superblock.
+pub const SUPERBLOCK: usize = 64;
+const MAGIC: [u8; 8] = *b"VNVHEAP\0";
+/// Bytes of a record header.
+pub(crate) const RECORD_HEADER: u32 = 24;
+
+/// What an application chooses for an image; stored in the superblock and compared when it is opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Options {
+    /// Most bytes that a snapshot ever has to write: what the capacitor must pay for.
+    pub dirty_limit: u32,
+    /// Bytes of commit records that a log half holds besides the table: more makes compactions rarer.
+    pub log_bytes: u32,
+}
+
+impl Options {
+    /// A dirty limit with a log of 512 bytes per half.
+    #[must_use]
+    pub const fn new(dirty_limit: u32) -> Self {
+        Self { dirty_limit, log_bytes: 512 }
+    }
+
+    /// With another log size.
+    #[must_use]
+    pub const fn log_bytes(self, log_bytes: u32) -> Self {
+        Self { log_bytes, ..self }
+    }
+}
+
+/// Why a layout is not possible.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum LayoutError {
+    /// The part is too small for table, log and reserves: fewer objects, a smaller dirty limit or log.
+    CapacityTooSmall,
+    /// The row size is not a power of two up to 4,096.
+    BadRow,
+    /// The dirty limit does not even hold a snapshot of one small object.
+    DirtyLimitTooSmall,
+}
+
+impl core::fmt::Display for LayoutError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::CapacityTooSmall => "the part is too small: choose fewer objects, a smaller dirty limit or a smaller log",
+            Self::BadRow => "the row size is not a power of two up to 4096",
+            Self::DirtyLimitTooSmall => "the dirty limit does not hold a snapshot of one object: raise it",
+        })
+    }
+}
+
+impl core::error::Error for LayoutError {}
+
+/// The regions of an image.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Layout {
+    pub(crate) unit: u32,
+    pub(crate) row: u32,
+    pub(crate) capacity: u32,
+    pub(crate) objects: u16,
+    pub(crate) types: u8,
+    pub(crate) roots: u8,
+    pub(crate) log_half: u32,
+    pub(crate) reserve: u32,
+    pub(crate) data_start: u32,
+    pub(crate) dirty_limit: u32,
+}
+
+const fn round_up(bytes: u32, unit: u32) -> u32 {
+    bytes.saturating_add(unit - 1) & !(unit - 1)
+}
+
+impl Layout {
+    /// The layout for a part and a heap of so many slots, types and roots.
+    ///
+    /// # Errors
+    ///
+    /// [`LayoutError`].
+    pub const fn new(
+        capacity: u32,
+        row: u32,
+        (objects, types, roots): (u16, u8, u8),
+        options: Options,
+    ) -> Result<Self, LayoutError> {
+        if !row.is_power_of_two() || row > 4096 {
+            return Err(LayoutError::BadRow);
+        }
+        let mut unit = if row < 8 { 8 } else { row };
+        while capacity / unit > 0xFFFF {
+            unit *= 2;
+        }
+        let base = RECORD_HEADER + 8 * objects as u32 + 16 * roots as u32;
+        let log_half = round_up(round_up(base, unit).saturating_add(options.log_bytes), unit);
+        let reserve = round_up(options.dirty_limit, unit);
+        if options.dirty_limit < snapshot_fixed(objects) + 64 || options.dirty_limit > 1 << 24 {
+            return Err(LayoutError::DirtyLimitTooSmall);
+        }
+        let superblocks = 2 * round_up(SUPERBLOCK as u32, unit);
+        let data_start = superblocks.saturating_add(log_half.saturating_mul(2)).saturating_add(reserve.saturating_mul(2));
+        if data_start.saturating_add(2 * unit) > capacity {
+            return Err(LayoutError::CapacityTooSmall);
+        }
+        let dirty_limit = options.dirty_limit;
+        Ok(Self { unit, row, capacity, objects, types, roots, log_half, reserve, data_start, dirty_limit })
+    }
+
+    /// Bytes for objects: each takes its size and 8 bytes, rounded up to units.
+    #[must_use]
+    pub const fn usable_bytes(&self) -> u32 {
+        (self.capacity - self.data_start) & !(self.unit - 1)
+    }
+
+    /// Bytes of a unit.
+    #[must_use]
+    pub const fn unit(&self) -> u32 {
+        self.unit
+    }
+
+    pub(crate) const fn superblock(&self, copy: u32) -> u32 {
+        copy * round_up(SUPERBLOCK as u32, self.unit)
+    }
+
+    pub(crate) const fn half(&self, half: u8) -> u32 {
+        self.superblock(2) + half as u32 * self.log_half
+    }
+
+    pub(crate) const fn reserve_at(&self, reserve: u8) -> u32 {
+        self.half(2) + reserve as u32 * self.reserve
+    }
+
+    pub(crate) const fn padded(&self, bytes: u32) -> u32 {
+        round_up(bytes, self.unit)
+    }
+
+    pub(crate) const fn geometry(&self) -> Geometry {
+        Geometry {
+            unit: self.unit,
+            data_start: (self.data_start / self.unit) as u16,
+            data_units: (self.usable_bytes() / self.unit) as u16,
+            dirty_limit: self.dirty_limit,
+            deltas: self.row <= 8,
+        }
+    }
+
+    pub(crate) fn to_superblock(self) -> [u8; SUPERBLOCK] {
+        let mut bytes = [0; SUPERBLOCK];
+        let mut at = 0;
+        let mut put = |field: &[u8]| {
+            if let Some(to) = bytes.get_mut(at..at + field.len()) {
+                to.copy_from_slice(field);
+            }
+            at += field.len();
+        };
+        put(&MAGIC);
+        put(&FORMAT_VERSION.to_le_bytes());
+        put(&(self.unit as u16).to_le_bytes());
+        put(&self.capacity.to_le_bytes());
+        put(&self.objects.to_le_bytes());
+        put(&u16::from(self.types).to_le_bytes());
+        put(&u16::from(self.roots).to_le_bytes());
+        put(&(self.row as u16).to_le_bytes());
+        put(&self.log_half.to_le_bytes());
+        put(&self.reserve.to_le_bytes());
+        put(&self.data_start.to_le_bytes());
+        put(&self.dirty_limit.to_le_bytes());
+        let crc = CRC32.checksum(bytes.get(..60).unwrap_or_default());
+        if let Some(to) = bytes.get_mut(60..) {
+            to.copy_from_slice(&crc.to_le_bytes());
+        }
+        bytes
+    }
+}
+
+/// What a superblock's bytes are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Superblock {
+    Valid,
+    /// A sound superblock of another layout.
+    Other { version: u16, capacity: u32 },
+    Blank,
+    Foreign,
+    Damaged,
+}
+
+impl Superblock {
+    pub fn read(bytes: &[u8; SUPERBLOCK], layout: &Layout) -> Self {
+        if *bytes == layout.to_superblock() {
+            return Self::Valid;
+        }
+        if bytes.iter().all(|byte| *byte == 0) || bytes.iter().all(|byte| *byte == 0xFF) {
+            return Self::Blank;
+        }
+        if !bytes.starts_with(&MAGIC) {
+            return Self::Foreign;
+        }
+        let (body, crc) = bytes.split_at(60);
+        if CRC32.checksum(body).to_le_bytes() != *crc {
+            return Self::Damaged;
+        }
+        let u16_at = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
+        let capacity = u32::from(u16_at(12)) | u32::from(u16_at(14)) << 16;
+        Self::Other { version: u16_at(8), capacity }
+    }
+}

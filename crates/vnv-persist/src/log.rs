@@ -1,0 +1,211 @@
+//! The record log: appending commits, compacting into the other half.
+
+use crate::layout::{Layout, RECORD_HEADER};
+use crate::record::{Kind, PADDING, RecordHeader, Stream, padding};
+use crate::roots::Roots;
+use core::fmt::Debug;
+use vnv_alloc::OffsetAllocator;
+use vnv_core::engine::{DELTA_BYTES, Engine};
+use vnv_core::{Error, Policy, Workspace};
+use vnv_storage::Device;
+
+/// Where the log stands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Log {
+    pub layout: Layout,
+    /// The half that holds the newest base.
+    pub half: u8,
+    /// End of the last valid record, from the start of storage.
+    pub end: u32,
+    /// Sequence of the active half's base: the salt of its records.
+    pub base_sequence: u64,
+    /// Sequence of the last record of the log.
+    pub sequence: u64,
+    /// Sequence of the last commit or snapshot.
+    pub last: u64,
+    /// The reserve that the next snapshot goes to.
+    pub next_reserve: u8,
+    /// A write of a record failed: bytes that may be a valid record nobody acknowledged stand here.
+    pub doubtful: Option<u32>,
+    /// The other half's base is still there and has to be made invalid.
+    pub retire: bool,
+    /// Compactions since the heap was opened.
+    pub compactions: u32,
+}
+
+impl Log {
+    /// Makes an unacknowledged record invalid, and finishes retiring the other half. Called before anything is written.
+    pub fn settle<D: Device>(&mut self, device: &mut D) -> Result<(), Error<D::Error>>
+    where
+        D::Error: Debug,
+    {
+        if let Some(at) = self.doubtful {
+            self.erase(device, at)?;
+            self.doubtful = None;
+        }
+        if self.retire {
+            self.erase(device, self.layout.half(1 - self.half))?;
+            self.retire = false;
+        }
+        Ok(())
+    }
+
+    fn erase<D: Device>(&self, device: &mut D, at: u32) -> Result<(), Error<D::Error>>
+    where
+        D::Error: Debug,
+    {
+        let zeros = PADDING.get(..self.layout.unit as usize).unwrap_or_default();
+        device.write_gather(at, &[zeros]).map_err(Error::Device)?;
+        device.sync().map_err(Error::Device)
+    }
+
+    /// Appends a commit record if it fits; `Ok(false)`: the half is full.
+    pub fn append<W: Workspace, D, P, R, S>(
+        &mut self,
+        engine: &mut Engine<'_, D, P, R, S>,
+        roots: &Roots<'_>,
+    ) -> Result<bool, Error<D::Error>>
+    where
+        D: Device,
+        D::Error: Debug,
+        P: Policy,
+        R: OffsetAllocator,
+        S: OffsetAllocator,
+    {
+        let mut entry_buffer = W::record_entries();
+        let mut entries = 0;
+        for (to, index) in entry_buffer.as_mut().iter_mut().zip(engine.pending_slots()) {
+            let [i0, i1] = index.to_le_bytes();
+            let [a, b, c, d, e, f] = engine.recorded_entry(index).to_bytes();
+            *to = [i0, i1, a, b, c, d, e, f];
+            entries += 1;
+        }
+        let mut root_buffer = W::record_roots();
+        let mut root_count = 0;
+        for (to, root) in root_buffer.as_mut().iter_mut().zip(roots.recorded(false)) {
+            *to = *root;
+            root_count += 1;
+        }
+        let mut deltas = [0; DELTA_BYTES as usize];
+        let mut delta_len = 0;
+        for index in 0..engine.used() {
+            if engine.is_dirty(index) {
+                let Some(room) = deltas.get_mut(delta_len..) else { return Ok(false) };
+                let Some(bytes) = engine.encode_delta(index, room) else { return Ok(false) };
+                delta_len += bytes;
+            }
+        }
+        let entry_bytes = entry_buffer.as_mut().get(..entries).unwrap_or_default().as_flattened();
+        let root_bytes = root_buffer.as_mut().get(..root_count).unwrap_or_default().as_flattened();
+        let delta_bytes = deltas.get(..delta_len).unwrap_or_default();
+        let length = RECORD_HEADER + (entry_bytes.len() + root_bytes.len() + delta_len) as u32;
+        let padded = self.layout.padded(length);
+        if self.end + padded > self.layout.half(self.half) + self.layout.log_half {
+            return Ok(false);
+        }
+        let header = RecordHeader {
+            kind: Kind::Commit,
+            roots: root_count as u8,
+            sequence: self.last + 1,
+            length,
+            entries: entries as u16,
+            tag: engine.tag(),
+        };
+        let mut digest = header.digest(self.base_sequence);
+        digest.update(entry_bytes);
+        digest.update(root_bytes);
+        digest.update(delta_bytes);
+        let head = header.to_bytes(self.base_sequence, digest.finalize());
+        let slices = [&head[..], entry_bytes, root_bytes, delta_bytes, padding(&self.layout, length)];
+        self.doubtful = Some(self.end);
+        let device = engine.device();
+        device.write_gather(self.end, &slices).map_err(Error::Device)?;
+        device.sync().map_err(Error::Device)?;
+        self.doubtful = None;
+        self.end += padded;
+        self.sequence = header.sequence;
+        self.last = header.sequence;
+        Ok(true)
+    }
+
+    /// Writes the whole table as a base into the other half: a commit and a compaction in one.
+    pub fn write_base<W: Workspace, D, P, R, S>(
+        &mut self,
+        engine: &mut Engine<'_, D, P, R, S>,
+        roots: &Roots<'_>,
+        sequence: u64,
+    ) -> Result<(), Error<D::Error>>
+    where
+        D: Device,
+        D::Error: Debug,
+        P: Policy,
+        R: OffsetAllocator,
+        S: OffsetAllocator,
+    {
+        let root_count = roots.recorded(true).count();
+        let header = RecordHeader {
+            kind: Kind::Base,
+            roots: root_count as u8,
+            sequence,
+            length: RECORD_HEADER + 8 * u32::from(engine.used()) + 16 * root_count as u32,
+            entries: engine.used(),
+            tag: engine.tag(),
+        };
+        let entry_bytes = |engine: &Engine<'_, D, P, R, S>, index: u16| {
+            let entry = engine.recorded_entry(index);
+            let [a, b, c, d, e, f] = entry.to_bytes();
+            let [t0, t1] = engine.recorded_tag(index).to_le_bytes();
+            [a, b, c, d, e, f, t0, t1]
+        };
+        let mut digest = header.digest(sequence);
+        for index in 0..engine.used() {
+            digest.update(&entry_bytes(engine, index));
+        }
+        roots.recorded(true).for_each(|root| digest.update(root));
+        let head = header.to_bytes(sequence, digest.finalize());
+        let other = 1 - self.half;
+        let at = self.layout.half(other);
+        self.doubtful = Some(at);
+        // The table is encoded in pieces as long as the pending list, each one write.
+        let mut buffer = W::record_entries();
+        let (mut index, mut position) = (0, at);
+        let mut first = &head[..];
+        let mut stream_roots = false;
+        while !stream_roots {
+            let mut filled = 0;
+            for to in buffer.as_mut() {
+                if index == engine.used() {
+                    break;
+                }
+                *to = entry_bytes(engine, index);
+                index += 1;
+                filled += 1;
+            }
+            let bytes = buffer.as_mut().get(..filled).unwrap_or_default().as_flattened();
+            stream_roots = index == engine.used();
+            let tail = if stream_roots && root_count == 0 { padding(&self.layout, header.length) } else { &[] };
+            engine.device().write_gather(position, &[first, bytes, tail]).map_err(Error::Device)?;
+            position += (first.len() + bytes.len()) as u32;
+            first = &[];
+        }
+        if root_count != 0 {
+            let mut stream = Stream::new(engine.device(), position);
+            for root in roots.recorded(true) {
+                stream.put(root)?;
+            }
+            stream.finish(&self.layout, header.length)?;
+        }
+        engine.device().sync().map_err(Error::Device)?;
+        self.doubtful = None;
+        self.half = other;
+        self.end = at + self.layout.padded(header.length);
+        self.base_sequence = sequence;
+        self.sequence = sequence;
+        self.last = sequence;
+        self.retire = true;
+        self.compactions = self.compactions.saturating_add(1);
+        // The new base is valid: from here on the commit has happened. A failure to retire is made up for later.
+        let _ = self.settle(engine.device());
+        Ok(())
+    }
+}

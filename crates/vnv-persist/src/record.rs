@@ -1,0 +1,223 @@
+//! Records: the unit of atomicity. One checksum, one sequence number, one last byte that makes it valid.
+
+use crate::layout::{Layout, RECORD_HEADER};
+use core::fmt::Debug;
+use crc::{CRC_16_IBM_3740, CRC_32_ISO_HDLC, Crc, NoTable, Table};
+use vnv_core::{Error, Workspace};
+use vnv_storage::Device;
+
+static CRC16: Crc<u16, NoTable> = Crc::<u16, NoTable>::new(&CRC_16_IBM_3740);
+static CRC32: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
+
+/// Kind of a record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    Base = 1,
+    Commit = 2,
+    Snapshot = 3,
+}
+
+/// The header of a record, checksums aside.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct RecordHeader {
+    pub kind: Kind,
+    pub roots: u8,
+    pub sequence: u64,
+    /// Bytes of the record, padding excluded.
+    pub length: u32,
+    pub entries: u16,
+    pub tag: u16,
+}
+
+impl RecordHeader {
+    /// Offset of the roots inside the record.
+    pub const fn roots_at(&self) -> u32 {
+        RECORD_HEADER + 8 * self.entries as u32
+    }
+
+    /// Offset of the payload inside the record.
+    pub const fn payload_at(&self) -> u32 {
+        self.roots_at() + 16 * self.roots as u32
+    }
+
+    fn body(&self) -> [u8; 18] {
+        let s = self.sequence.to_le_bytes();
+        let l = self.length.to_le_bytes();
+        let e = self.entries.to_le_bytes();
+        let t = self.tag.to_le_bytes();
+        [
+            self.kind as u8, self.roots, s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], l[0], l[1], l[2], l[3], e[0],
+            e[1], t[0], t[1],
+        ]
+    }
+
+    /// Starts the record's checksum; the rest of the record is fed to it.
+    pub fn digest(&self, salt: u64) -> crc::Digest<'static, u32, Table<1>> {
+        let mut digest = CRC32.digest();
+        digest.update(&salt.to_le_bytes());
+        digest.update(&self.header_check(salt).to_le_bytes());
+        digest.update(&self.body());
+        digest
+    }
+
+    fn header_check(&self, salt: u64) -> u16 {
+        let mut digest = CRC16.digest();
+        digest.update(&salt.to_le_bytes());
+        digest.update(&self.body());
+        digest.finalize()
+    }
+
+    pub fn to_bytes(self, salt: u64, crc: u32) -> [u8; RECORD_HEADER as usize] {
+        let mut bytes = [0; RECORD_HEADER as usize];
+        let (front, body) = bytes.split_at_mut(6);
+        let [a, b, c, d] = crc.to_le_bytes();
+        let [e, f] = self.header_check(salt).to_le_bytes();
+        front.copy_from_slice(&[a, b, c, d, e, f]);
+        body.copy_from_slice(&self.body());
+        bytes
+    }
+
+    /// Reads a header whose own check holds. `salt`: of the half, or `None` if the record is its own salt.
+    /// Returns the header and the record's checksum.
+    pub fn from_bytes(bytes: &[u8; RECORD_HEADER as usize], salt: Option<u64>) -> Option<(Self, u32)> {
+        let [c0, c1, c2, c3, h0, h1, kind, roots, s0, s1, s2, s3, s4, s5, s6, s7, l0, l1, l2, l3, e0, e1, t0, t1] = *bytes;
+        let kind = match kind {
+            1 => Kind::Base,
+            2 => Kind::Commit,
+            3 => Kind::Snapshot,
+            _ => return None,
+        };
+        let header = Self {
+            kind,
+            roots,
+            sequence: u64::from_le_bytes([s0, s1, s2, s3, s4, s5, s6, s7]),
+            length: u32::from_le_bytes([l0, l1, l2, l3]),
+            entries: u16::from_le_bytes([e0, e1]),
+            tag: u16::from_le_bytes([t0, t1]),
+        };
+        let salt = salt.unwrap_or(header.sequence);
+        let sound = header.header_check(salt) == u16::from_le_bytes([h0, h1])
+            && header.length >= header.payload_at()
+            && header.tag < vnv_core::entry::TAG_MASK;
+        sound.then_some((header, u32::from_le_bytes([c0, c1, c2, c3])))
+    }
+}
+
+/// Reads and checks the record at `at`, which may be up to `room` bytes long. `Ok(None)`: there is no valid one.
+pub(crate) fn read_record<D: Device>(
+    device: &mut D,
+    at: u32,
+    room: u32,
+    salt: Option<u64>,
+) -> Result<Option<RecordHeader>, Error<D::Error>>
+where
+    D::Error: Debug,
+{
+    if room < RECORD_HEADER {
+        return Ok(None);
+    }
+    let mut bytes = [0; RECORD_HEADER as usize];
+    device.read(at, &mut bytes).map_err(Error::Device)?;
+    let Some((header, crc)) = RecordHeader::from_bytes(&bytes, salt) else { return Ok(None) };
+    if header.length > room {
+        return Ok(None);
+    }
+    let mut digest = header.digest(salt.unwrap_or(header.sequence));
+    read_chunks(device, at + RECORD_HEADER, header.length - RECORD_HEADER, &mut |chunk| digest.update(chunk))?;
+    Ok((digest.finalize() == crc).then_some(header))
+}
+
+/// Reads `length` bytes in chunks of 64.
+pub(crate) fn read_chunks<D: Device>(
+    device: &mut D,
+    mut at: u32,
+    length: u32,
+    sink: &mut dyn FnMut(&[u8]),
+) -> Result<(), Error<D::Error>>
+where
+    D::Error: Debug,
+{
+    let mut buffer = [0; 64];
+    let mut left = length;
+    while left > 0 {
+        let take = left.min(64);
+        let chunk = buffer.get_mut(..take as usize).unwrap_or_default();
+        device.read(at, chunk).map_err(Error::Device)?;
+        sink(chunk);
+        at += take;
+        left -= take;
+    }
+    Ok(())
+}
+
+/// Reads exactly `N` bytes.
+pub(crate) fn read_array<D: Device, const N: usize>(device: &mut D, at: u32) -> Result<[u8; N], Error<D::Error>>
+where
+    D::Error: Debug,
+{
+    let mut bytes = [0; N];
+    device.read(at, &mut bytes).map_err(Error::Device)?;
+    Ok(bytes)
+}
+
+/// Zeros to pad a record to whole units.
+pub(crate) static PADDING: [u8; 4096] = [0; 4096];
+
+/// Zeros that pad `length` to whole units.
+pub(crate) fn padding(layout: &Layout, length: u32) -> &'static [u8] {
+    PADDING.get(..(layout.padded(length) - length) as usize).unwrap_or_default()
+}
+
+/// A streaming writer that collects small pieces on the stack and writes them in bursts.
+pub(crate) struct Stream<'d, D> {
+    device: &'d mut D,
+    at: u32,
+    buffer: [u8; 256],
+    filled: usize,
+}
+
+impl<'d, D: Device> Stream<'d, D>
+where
+    D::Error: Debug,
+{
+    pub fn new(device: &'d mut D, at: u32) -> Self {
+        Self { device, at, buffer: [0; 256], filled: 0 }
+    }
+
+    pub fn put(&mut self, mut bytes: &[u8]) -> Result<(), Error<D::Error>> {
+        while !bytes.is_empty() {
+            let take = bytes.len().min(self.buffer.len() - self.filled);
+            let (now, later) = bytes.split_at(take);
+            if let Some(to) = self.buffer.get_mut(self.filled..self.filled + take) {
+                to.copy_from_slice(now);
+            }
+            self.filled += take;
+            bytes = later;
+            if self.filled == self.buffer.len() {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Error<D::Error>> {
+        let bytes = self.buffer.get(..self.filled).unwrap_or_default();
+        if !bytes.is_empty() {
+            self.device.write_gather(self.at, &[bytes]).map_err(Error::Device)?;
+            self.at += self.filled as u32;
+            self.filled = 0;
+        }
+        Ok(())
+    }
+
+    /// Pads to whole units and writes what is left.
+    pub fn finish(mut self, layout: &Layout, length: u32) -> Result<(), Error<D::Error>> {
+        self.put(padding(layout, length))?;
+        self.flush()
+    }
+}
+
+/// The workspace's sizes as the layout wants them.
+pub(crate) const fn sizes<W: Workspace>() -> (u16, u8, u8) {
+    (W::OBJECTS, W::TYPES, W::ROOTS)
+}

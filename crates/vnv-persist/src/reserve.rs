@@ -1,0 +1,230 @@
+//! The emergency reserves: one self-contained snapshot each.
+
+use crate::layout::{Layout, RECORD_HEADER};
+use crate::log::Log;
+use crate::record::{Kind, RecordHeader, Stream, read_array, read_record};
+use crate::roots::Roots;
+use core::fmt::Debug;
+use vnv_alloc::OffsetAllocator;
+use vnv_core::block::{BlockCrc, BlockHeader, GRANULE, HEADER, Identity};
+use vnv_core::engine::{Engine, PARTIAL};
+use vnv_core::entry::Entry;
+use vnv_core::{Error, Policy};
+use vnv_storage::Device;
+
+/// Writes everything uncommitted into the reserve that is not live. The engine's state does not change: after a
+/// false alarm the program goes on.
+pub(crate) fn write_snapshot<D, P, R, S>(
+    engine: &mut Engine<'_, D, P, R, S>,
+    log: &mut Log,
+    roots: &Roots<'_>,
+) -> Result<(), Error<D::Error>>
+where
+    D: Device,
+    D::Error: Debug,
+    P: Policy,
+    R: OffsetAllocator,
+    S: OffsetAllocator,
+{
+    let (_, entries) = engine.snapshot_counts();
+    let mut payload = 0u32;
+    let _: Result<(), ()> = engine.snapshot_payload(&mut |bytes| {
+        payload += bytes.len() as u32;
+        Ok(())
+    });
+    let root_count = roots.recorded(false).count();
+    let mut header = RecordHeader {
+        kind: Kind::Snapshot,
+        roots: root_count as u8,
+        sequence: log.last + 1,
+        length: 0,
+        entries,
+        tag: engine.tag(),
+    };
+    header.length = header.payload_at() + payload;
+    debug_assert!(header.length <= log.layout.reserve, "a snapshot is larger than the accounting announced");
+    if header.length > log.layout.reserve {
+        return Err(Error::DirtyLimit);
+    }
+    let salt = log.sequence;
+    let mut digest = header.digest(salt);
+    let mut feed = |bytes: &[u8]| {
+        digest.update(bytes);
+        Ok::<(), ()>(())
+    };
+    let _ = engine.snapshot_entries(&mut feed);
+    roots.recorded(false).for_each(|root| drop(feed(root)));
+    let _ = engine.snapshot_payload(&mut feed);
+    let head = header.to_bytes(salt, digest.finalize());
+    let layout = log.layout;
+    let at = layout.reserve_at(log.next_reserve);
+    engine.with_device(|device, engine| {
+        let mut stream = Stream::new(device, at);
+        stream.put(&head)?;
+        engine.snapshot_entries(&mut |bytes| stream.put(bytes))?;
+        for root in roots.recorded(false) {
+            stream.put(root)?;
+        }
+        engine.snapshot_payload(&mut |bytes| stream.put(bytes))?;
+        stream.finish(&layout, header.length)?;
+        device.sync().map_err(Error::Device)
+    })?;
+    log.next_reserve = 1 - log.next_reserve;
+    log.last = header.sequence;
+    Ok(())
+}
+
+/// Finds the live snapshot: the newest valid one that follows the log's last record.
+pub(crate) fn live_snapshot<D: Device>(
+    device: &mut D,
+    layout: &Layout,
+    log_sequence: u64,
+) -> Result<Option<(u8, RecordHeader)>, Error<D::Error>>
+where
+    D::Error: Debug,
+{
+    let mut live: Option<(u8, RecordHeader)> = None;
+    for reserve in [0, 1] {
+        let found = read_record(device, layout.reserve_at(reserve), layout.reserve, Some(log_sequence))?;
+        if let Some(header) = found
+            && header.kind == Kind::Snapshot
+            && header.sequence > log_sequence
+            && live.is_none_or(|(_, newest)| header.sequence > newest.sequence)
+        {
+            live = Some((reserve, header));
+        }
+    }
+    Ok(live)
+}
+
+/// Empties a live snapshot: entries and roots into the table, blocks to their places. Idempotent.
+pub(crate) fn empty<D, P, R, S>(
+    engine: &mut Engine<'_, D, P, R, S>,
+    roots: &mut Roots<'_>,
+    layout: &Layout,
+    (reserve, header): (u8, RecordHeader),
+) -> Result<(), Error<D::Error>>
+where
+    D: Device,
+    D::Error: Debug,
+    P: Policy,
+    R: OffsetAllocator,
+    S: OffsetAllocator,
+{
+    let damaged = Error::Damaged { index: 0 };
+    let at = layout.reserve_at(reserve);
+    for number in 0..u32::from(header.entries) {
+        let [i0, i1, a, b, c, d, e, f] = read_array(engine.device(), at + RECORD_HEADER + 8 * number)?;
+        let entry = Entry::from_bytes([a, b, c, d, e, f], header.tag);
+        if !crate::open::restore_entry(engine, u16::from_le_bytes([i0, i1]), entry) {
+            return Err(damaged);
+        }
+    }
+    for number in 0..u32::from(header.roots) {
+        if !roots.restore(read_array(engine.device(), at + header.roots_at() + 16 * number)?) {
+            return Err(damaged);
+        }
+    }
+    let end = at + header.length;
+    let bitmap_bytes = u32::from(layout.objects).div_ceil(64) * 8;
+    let bitmap = at + header.payload_at();
+    let directory = bitmap + bitmap_bytes;
+    let dirty = u16::from_le_bytes(read_array(engine.device(), directory)?);
+    let mut data = directory + (2 + 2 * u32::from(dirty)).next_multiple_of(8);
+    if data > end || dirty > header.entries {
+        return Err(damaged);
+    }
+    for number in 0..u32::from(dirty) {
+        let [i0, i1, a, b, c, d, e, f] = read_array(engine.device(), at + RECORD_HEADER + 8 * number)?;
+        let index = u16::from_le_bytes([i0, i1]);
+        let entry = Entry::from_bytes([a, b, c, d, e, f], header.tag);
+        let size = u16::from_le_bytes(read_array(engine.device(), directory + 2 + 2 * number)?);
+        let block_len = u32::from(entry.units()) * layout.unit;
+        let object_at = engine.offset_of(entry.place()) + HEADER as u32;
+        if block_len < HEADER as u32 || u32::from(size & !PARTIAL) > block_len - HEADER as u32 {
+            return Err(damaged);
+        }
+        if size & PARTIAL == 0 {
+            let length = block_len - HEADER as u32;
+            copy(engine.device(), (data, end), object_at, length)?;
+            data += length;
+        } else {
+            let mut left = u32::from_le_bytes(read_array(engine.device(), data)?);
+            let padded = left % 2 == 0;
+            data += 4;
+            while left > 0 {
+                let [f0, f1, c0, c1] = read_array(engine.device(), data)?;
+                let from = u32::from(u16::from_le_bytes([f0, f1])) * GRANULE as u32;
+                let length = u32::from(u16::from_le_bytes([c0, c1])) * GRANULE as u32;
+                if from + length > block_len - HEADER as u32 || data + 4 + length > end {
+                    return Err(damaged);
+                }
+                copy(engine.device(), (data + 4, end), object_at + from, length)?;
+                data += 4 + length;
+                left -= 1;
+            }
+            data += if padded { 4 } else { 0 };
+        }
+        seal_in_place(engine, index, entry, header.tag, size & !PARTIAL)?;
+    }
+    for first in (0..bitmap_bytes).step_by(8) {
+        let bits = u64::from_le_bytes(read_array(engine.device(), bitmap + first)?);
+        for bit in (0..64).filter(|bit| bits & 1 << bit != 0) {
+            engine.restore_freed((first * 8 + bit) as u16);
+        }
+    }
+    Ok(())
+}
+
+/// Computes the header of a block whose object already stands in storage, and writes it.
+fn seal_in_place<D, P, R, S>(
+    engine: &mut Engine<'_, D, P, R, S>,
+    index: u16,
+    entry: Entry,
+    tag: u16,
+    size: u16,
+) -> Result<(), Error<D::Error>>
+where
+    D: Device,
+    D::Error: Debug,
+    P: Policy,
+    R: OffsetAllocator,
+    S: OffsetAllocator,
+{
+    let identity = Identity {
+        index,
+        generation: entry.generation(),
+        type_index: entry.type_index(),
+        place: entry.place(),
+    };
+    let at = engine.offset_of(entry.place());
+    let mut crc = BlockCrc::new(identity, tag, size);
+    crate::record::read_chunks(engine.device(), at + HEADER as u32, u32::from(size), &mut |chunk| crc.update(chunk))?;
+    let header = BlockHeader { crc: crc.finish(), size, tag };
+    engine.device().write_gather(at, &[&header.to_bytes()]).map_err(Error::Device)
+}
+
+/// Copies bytes inside the storage.
+fn copy<D: Device>(
+    device: &mut D,
+    (from, end): (u32, u32),
+    to: u32,
+    length: u32,
+) -> Result<(), Error<D::Error>>
+where
+    D::Error: Debug,
+{
+    if from + length > end {
+        return Err(Error::Damaged { index: 0 });
+    }
+    let mut buffer = [0; 64];
+    let mut done = 0;
+    while done < length {
+        let take = (length - done).min(64);
+        let chunk = buffer.get_mut(..take as usize).unwrap_or_default();
+        device.read(from + done, chunk).map_err(Error::Device)?;
+        device.write_gather(to + done, &[chunk]).map_err(Error::Device)?;
+        done += take;
+    }
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! Reads and writes of a part, over any transport.
+
+use embedded_storage::{ReadStorage, Storage};
+
+use super::protocol::{READ, WREN, WRITE, addressed, command};
+use super::{Error, Part, Stop, Transport};
+use crate::{Device, bounds};
+
+/// An SPI FRAM part; see [`SpiFram`](super::SpiFram) for a shared bus and [`OwnedSpiFram`](super::OwnedSpiFram) for
+/// one of its own.
+///
+/// Addresses are checked exactly: an access may end on the last byte, and none rolls over to the first. An empty
+/// access causes no bus traffic. Each WRITE has its own WREN in its own frame, on all parts.
+///
+/// **Cost**, with `a` address bytes (2 or 3): a read of `n` bytes is one frame of `1 + a + n` bytes; a write is two
+/// frames, 1 byte and `1 + a + n` bytes, as is a gathered write of up to [`Transport::MAX_SLICES`] non-empty slices.
+///
+/// A byte is stored when its eighth bit has been clocked in (DS501-00015, "WRITE"), so
+/// [`sync`](Device::sync) does nothing.
+///
+/// A write to a block that the part protects is dropped by the part without an error: ask
+/// [`block_protect`](Fram::block_protect) once where a part has had another life before.
+#[derive(Debug)]
+pub struct Fram<T> {
+    pub(super) transport: T,
+    pub(super) part: Part,
+}
+
+impl<T> Fram<T> {
+    /// A driver of `part` over `transport`, without any bus traffic. The part has been powered for 0.6 ms already
+    /// (DS501-00015, "Power-on/off sequence"), or [`probe`](Fram::probe) is called first.
+    pub const fn from_transport(transport: T, part: Part) -> Self {
+        Self { transport, part }
+    }
+
+    /// Ends the driver and returns the transport.
+    pub fn into_transport(self) -> T {
+        self.transport
+    }
+
+    /// The description of the part.
+    pub const fn part(&self) -> &Part {
+        &self.part
+    }
+}
+
+type Failure<T> = Error<<T as Transport>::BusError, <T as Transport>::PinError>;
+
+impl<T: Transport> Fram<T> {
+    /// Writes `slices` from `offset` on, or the prefix that `stop` leaves. Returns the bytes written.
+    fn write_slices(&mut self, offset: u32, slices: &[&[u8]], mut stop: Stop<'_>) -> Result<u32, Failure<T>> {
+        let total = bounds::total(slices)
+            .filter(|total| bounds::inside(self.capacity(), offset, *total))
+            .and_then(|total| u32::try_from(total).ok())
+            .ok_or(Error::OutOfBounds)?;
+        let mut written = 0;
+        let mut rest = slices;
+        while written < total {
+            let (frame, later) = split_frame(rest, T::MAX_SLICES);
+            let length = frame.iter().fold(0, |sum: u32, slice| sum.saturating_add(slice.len() as u32));
+            let again: Stop<'_> = match &mut stop {
+                Some(stop) => Some(&mut **stop),
+                None => None,
+            };
+            self.transport.write(&command(WREN), &[], None)?;
+            let header = addressed(WRITE, &self.part, offset.saturating_add(written));
+            let sent = self.transport.write(&header, frame, again)?;
+            written = written.saturating_add(sent);
+            if sent < length || length == 0 {
+                break;
+            }
+            rest = later;
+        }
+        Ok(written)
+    }
+}
+
+/// Splits `slices` behind the last one that fits in a frame of `most` non-empty slices.
+fn split_frame<'a, 'b>(slices: &'a [&'b [u8]], most: usize) -> (&'a [&'b [u8]], &'a [&'b [u8]]) {
+    let filled = slices.iter().enumerate().filter(|(_, slice)| !slice.is_empty());
+    let end = filled.map(|(index, _)| index).nth(most).unwrap_or(slices.len());
+    slices.split_at_checked(end).unwrap_or((slices, &[]))
+}
+
+impl<T: Transport> ReadStorage for Fram<T> {
+    type Error = Failure<T>;
+
+    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Self::Error> {
+        if !bounds::inside(self.capacity(), offset, bytes.len()) {
+            return Err(Error::OutOfBounds);
+        }
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.transport.read(&addressed(READ, &self.part, offset), bytes)
+    }
+
+    fn capacity(&self) -> usize {
+        self.part.capacity as usize
+    }
+}
+
+impl<T: Transport> Storage for Fram<T> {
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Self::Error> {
+        self.write_slices(offset, &[bytes], None).map(|_| ())
+    }
+}
+
+impl<T: Transport> Device for Fram<T> {
+    fn row_size(&self) -> u32 {
+        self.part.row_size
+    }
+
+    /// One WREN and one WRITE frame for each [`Transport::MAX_SLICES`] slices that are not empty.
+    fn write_gather(&mut self, offset: u32, slices: &[&[u8]]) -> Result<(), Self::Error> {
+        self.write_slices(offset, slices, None).map(|_| ())
+    }
+
+    /// Ends early only on a bus of its own ([`Owned`](super::Owned)), between two chunks.
+    fn write_abortable(
+        &mut self,
+        offset: u32,
+        slices: &[&[u8]],
+        stop: &mut dyn FnMut() -> bool,
+    ) -> Result<u32, Self::Error> {
+        self.write_slices(offset, slices, Some(stop))
+    }
+
+    fn sync(&mut self) -> Result<(), Self::Error> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_takes_as_many_filled_slices_as_fit() {
+        let slices: [&[u8]; 6] = [&[], &[1], &[], &[2], &[3], &[]];
+        assert_eq!(split_frame(&slices, 1), (&slices[..3], &slices[3..]));
+        assert_eq!(split_frame(&slices, 2), (&slices[..4], &slices[4..]));
+        assert_eq!(split_frame(&slices, 3), (&slices[..], &slices[6..]));
+        assert_eq!(split_frame(&slices, usize::MAX), (&slices[..], &slices[6..]));
+    }
+}

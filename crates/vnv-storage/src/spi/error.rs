@@ -1,0 +1,100 @@
+//! What can go wrong, per operation.
+
+use core::fmt;
+
+use super::Status;
+
+/// Why a read or a write failed. `B` is the error of the bus, `P` of the chip select pin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum Error<B, P> {
+    /// The bus failed.
+    Bus(B),
+    /// The chip select pin failed.
+    ChipSelect(P),
+    /// The access ends beyond the last byte of the part; nothing was sent.
+    OutOfBounds,
+}
+
+/// Why a part was not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum ProbeError<B, P> {
+    /// The bus or the pin failed.
+    Access(Error<B, P>),
+    /// Nobody answers: all bits of the answer are the same. Look at power, wiring and chip select.
+    Absent,
+    /// Another part answers.
+    WrongPart {
+        /// The id that the part should have.
+        expected: [u8; 4],
+        /// The id that it has.
+        found: [u8; 4],
+    },
+    /// A part without id does not set WEL by WREN and clear it by WRDI.
+    NoWriteEnable,
+}
+
+/// Why the status register could not be changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum StatusError<B, P> {
+    /// The bus or the pin failed; the register may have changed.
+    Access(Error<B, P>),
+    /// The register does not hold what was written: WPEN is set and the WP pin is low.
+    Refused {
+        /// What the register holds.
+        found: Status,
+    },
+}
+
+impl<B, P> From<Error<B, P>> for ProbeError<B, P> {
+    fn from(error: Error<B, P>) -> Self {
+        Self::Access(error)
+    }
+}
+
+impl<B, P> From<Error<B, P>> for StatusError<B, P> {
+    fn from(error: Error<B, P>) -> Self {
+        Self::Access(error)
+    }
+}
+
+impl<B: fmt::Debug, P: fmt::Debug> fmt::Display for Error<B, P> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bus(error) => write!(formatter, "the bus failed: {error:?}"),
+            Self::ChipSelect(error) => write!(formatter, "chip select failed: {error:?}"),
+            Self::OutOfBounds => formatter.write_str("access beyond the end of the device"),
+        }
+    }
+}
+
+impl<B: fmt::Debug, P: fmt::Debug> fmt::Display for ProbeError<B, P> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Access(error) => error.fmt(formatter),
+            Self::Absent => formatter.write_str("no part answers"),
+            Self::WrongPart { expected, found } => {
+                write!(formatter, "the part has the id {found:02X?} instead of {expected:02X?}")
+            }
+            Self::NoWriteEnable => formatter.write_str("the part does not obey WREN and WRDI"),
+        }
+    }
+}
+
+impl<B: fmt::Debug, P: fmt::Debug> fmt::Display for StatusError<B, P> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Access(error) => error.fmt(formatter),
+            Self::Refused { found } => write!(formatter, "the status register still holds {:#04x}", found.bits()),
+        }
+    }
+}
+
+impl<B: fmt::Debug, P: fmt::Debug> core::error::Error for Error<B, P> {}
+impl<B: fmt::Debug, P: fmt::Debug> core::error::Error for ProbeError<B, P> {}
+impl<B: fmt::Debug, P: fmt::Debug> core::error::Error for StatusError<B, P> {}
