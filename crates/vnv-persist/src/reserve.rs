@@ -53,7 +53,9 @@ where
         Ok::<(), ()>(())
     };
     let _ = engine.snapshot_entries(&mut feed);
-    roots.recorded(false).for_each(|root| drop(feed(root)));
+    for root in roots.recorded(false) {
+        let _ = feed(root);
+    }
     let _ = engine.snapshot_payload(&mut feed);
     let head = header.to_bytes(salt, digest.finalize());
     let layout = log.layout;

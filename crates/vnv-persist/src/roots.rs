@@ -89,13 +89,4 @@ impl Roots<'_> {
     pub fn targets(&self) -> impl Iterator<Item = ObjectId> {
         self.slots.iter().filter_map(target)
     }
-
-    /// Names and targets.
-    pub fn named(&self) -> impl Iterator<Item = (&str, ObjectId)> {
-        self.slots.iter().filter_map(|slot| {
-            let name = slot.get(1..12)?;
-            let len = name.iter().position(|byte| *byte == 0).unwrap_or(ROOT_NAME);
-            Some((core::str::from_utf8(name.get(..len)?).ok()?, target(slot)?))
-        })
-    }
 }

@@ -1,7 +1,14 @@
 #![doc = include_str!("../README.md")]
 
+mod bus_counters;
+mod chip;
+mod fram;
 mod tear;
 mod tear_storage;
+mod violation;
 
+pub use bus_counters::BusCounters;
+pub use fram::{BusError, Fram, SimBus, SimChipSelect};
 pub use tear::{Garbage, Tear};
 pub use tear_storage::{Counters, TearError, TearStorage};
+pub use violation::Violation;

@@ -78,7 +78,7 @@ fn noise(seed: u64, address: usize) -> u8 {
 /// The byte in flight is the one that was being transferred at the cut; its row is the row in flight. Whatever the
 /// rung, the bytes before the byte in flight have been stored first, and no row that the access did not reach is
 /// touched. The fifth rung (dropped, half and stray writes) is not the effect of a cut: see the injections of
-/// [`TearStorage`](crate::TearStorage) and the bus-level model.
+/// [`TearStorage`](crate::TearStorage) and [`Fram`](crate::Fram).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Tear {

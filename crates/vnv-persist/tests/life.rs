@@ -1,0 +1,12 @@
+//! Random lives against the model, without cuts.
+
+mod common;
+
+#[test]
+fn lives_equal_their_model() {
+    let lives = if cfg!(miri) { 1 } else { 60 };
+    let steps = if cfg!(miri) { 60 } else { 400 };
+    for seed in 1..=lives {
+        common::record(seed * 7919, steps);
+    }
+}

@@ -1,0 +1,317 @@
+//! An SPI FRAM part on a simulated bus.
+
+use core::fmt;
+use std::cell::{RefCell, RefMut};
+use std::rc::Rc;
+
+use embedded_hal::{digital, spi};
+use vnv_storage::Part;
+
+use crate::bus_counters::BusCounters;
+use crate::chip::{Chip, Power};
+use crate::tear::Tear;
+use crate::violation::Violation;
+
+/// An SPI FRAM part, bit by bit after its data sheet (DS501-00015 for the MB85RS64V, its siblings by [`Part`]).
+///
+/// [`bus`](Fram::bus) and [`chip_select`](Fram::chip_select) are the wires to it. Clones of the model share one part.
+/// WREN and WRDI are obeyed when chip select rises right behind the opcode.
+///
+/// Cut points are counted in bits over all frames: run the scenario once, ask [`BusCounters::bits`], and run it again
+/// from the same image for every cut point.
+///
+/// ```
+/// use vnv_sim::{Fram, Tear};
+/// use vnv_storage::embedded_storage::{ReadStorage as _, Storage as _};
+/// use vnv_storage::{OwnedSpiFram, Part};
+///
+/// let model = Fram::new(Part::MB85RS64V);
+/// let mut fram = OwnedSpiFram::without_probe(model.bus(), model.chip_select(), Part::MB85RS64V);
+/// fram.write(0x100, b"kept").unwrap();
+///
+/// // WREN takes 8 bits, opcode and address 24: power fails in the second byte of data.
+/// model.set_tear(Tear::T0);
+/// model.cut_after_bits(8 + 24 + 11);
+/// assert!(fram.write(0x100, b"lost").is_err());
+/// model.power_on();
+/// let mut bytes = [0; 4];
+/// fram.read(0x100, &mut bytes).unwrap();
+/// assert_eq!(&bytes, b"lept");
+/// ```
+#[derive(Clone, Debug)]
+pub struct Fram {
+    wires: Rc<RefCell<Wires>>,
+}
+
+#[derive(Debug)]
+struct Wires {
+    chip: Chip,
+    unflushed: bool,
+    /// Bytes still to come before the bus fails once.
+    bus_fault: Option<u64>,
+    /// Edges of chip select still to come before the pin fails once.
+    pin_fault: Option<u64>,
+}
+
+impl Fram {
+    /// A new part: all bytes zero, status register zero, power on.
+    #[must_use]
+    pub fn new(part: Part) -> Self {
+        Self::from_image(part, Vec::new())
+    }
+
+    /// A part that holds `image`; bytes that it lacks are zero, bytes beyond the capacity are dropped.
+    #[must_use]
+    pub fn from_image(part: Part, image: Vec<u8>) -> Self {
+        let chip = Chip::new(part, image);
+        Self { wires: Rc::new(RefCell::new(Wires { chip, unflushed: false, bus_fault: None, pin_fault: None })) }
+    }
+
+    /// The bus to the part.
+    #[must_use]
+    pub fn bus(&self) -> SimBus {
+        SimBus { wires: Rc::clone(&self.wires) }
+    }
+
+    /// The chip select pin of the part.
+    #[must_use]
+    pub fn chip_select(&self) -> SimChipSelect {
+        SimChipSelect { wires: Rc::clone(&self.wires) }
+    }
+
+    fn chip(&self) -> RefMut<'_, Chip> {
+        RefMut::map(self.wires.borrow_mut(), |wires| &mut wires.chip)
+    }
+
+    /// Sets the effect of the next cuts ([`Tear::T0`] without).
+    ///
+    /// With [`Tear::T3`] the bus and chip select keep working until the frame of a cut write ends, its bytes become
+    /// garbage, and the rise of chip select is the first to fail.
+    pub fn set_tear(&self, tear: Tear) {
+        self.chip().tear = tear;
+    }
+
+    /// Lets power fail once `n` more bits have been clocked, before anything else happens. Within a byte the byte is in
+    /// flight; between two bytes of a frame the row of the byte stored last is.
+    pub fn cut_after_bits(&self, n: u64) {
+        self.chip().cut = Some(n);
+    }
+
+    /// Turns power on again: WEL is clear, chip select high, cuts and injections that have not happened are disarmed.
+    pub fn power_on(&self) {
+        let mut wires = self.wires.borrow_mut();
+        wires.chip.power_on();
+        wires.unflushed = false;
+        wires.bus_fault = None;
+        wires.pin_fault = None;
+    }
+
+    /// Whether power is on.
+    #[must_use]
+    pub fn is_powered(&self) -> bool {
+        self.chip().power == Power::On
+    }
+
+    /// Sets the WP pin; it is high without.
+    pub fn set_write_protect_low(&self, low: bool) {
+        self.chip().write_protect_low = low;
+    }
+
+    /// Lets the bus fail once with [`BusError::Injected`] after `n` more bytes; power stays on.
+    pub fn fail_bus_after_bytes(&self, n: u64) {
+        self.wires.borrow_mut().bus_fault = Some(n);
+    }
+
+    /// Lets the `n`th call of the chip select pin from now (0: the next) fail with [`BusError::Injected`] and leave the
+    /// pin as it is; power stays on.
+    pub fn fail_chip_select_at(&self, n: u64) {
+        self.wires.borrow_mut().pin_fault = Some(n);
+    }
+
+    /// Fifth rung: the next WRITE frame stores only its first `bytes` bytes (0: it is dropped) without an error.
+    pub fn truncate_next_write(&self, bytes: usize) {
+        self.chip().truncate = Some(bytes);
+    }
+
+    /// Fifth rung: a write that nobody asked for. Bytes beyond the end are ignored.
+    pub fn stray_write(&self, offset: u32, bytes: &[u8]) {
+        let mut chip = self.chip();
+        chip.memory.iter_mut().skip(offset as usize).zip(bytes).for_each(|(byte, new)| *byte = *new);
+    }
+
+    /// Clocks the upper `bits` bits (at most 8) of `mosi`, for frames that end within a byte.
+    ///
+    /// # Errors
+    ///
+    /// [`BusError::PowerLost`].
+    pub fn clock_bits(&self, mosi: u8, bits: u8) -> Result<(), BusError> {
+        let mut chip = self.chip();
+        for index in 0..bits.min(8) {
+            chip.bit(mosi << index & 0x80 != 0, None).ok_or(BusError::PowerLost)?;
+        }
+        Ok(())
+    }
+
+    /// A copy of the content.
+    #[must_use]
+    pub fn image(&self) -> Vec<u8> {
+        self.chip().memory.clone()
+    }
+
+    /// The status register.
+    #[must_use]
+    pub fn status(&self) -> u8 {
+        self.chip().status
+    }
+
+    /// A copy of the counters.
+    #[must_use]
+    pub fn counters(&self) -> BusCounters {
+        self.chip().counters.clone()
+    }
+
+    /// Sets all counters to 0.
+    pub fn reset_counters(&self) {
+        let mut chip = self.chip();
+        chip.counters = BusCounters::new(chip.counters.row_writes.len());
+    }
+
+    /// The offences against the protocol so far, oldest first.
+    #[must_use]
+    pub fn violations(&self) -> Vec<Violation> {
+        self.chip().violations.clone()
+    }
+
+    /// Returns the offences so far, oldest first, and forgets them.
+    #[must_use]
+    pub fn take_violations(&self) -> Vec<Violation> {
+        std::mem::take(&mut self.chip().violations)
+    }
+}
+
+/// Why a simulated wire failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BusError {
+    /// Power is lost; see [`Fram::power_on`].
+    PowerLost,
+    /// A failure that a test asked for.
+    Injected,
+}
+
+impl fmt::Display for BusError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::PowerLost => "power is lost",
+            Self::Injected => "injected failure of the bus",
+        })
+    }
+}
+
+impl core::error::Error for BusError {}
+
+impl spi::Error for BusError {
+    fn kind(&self) -> spi::ErrorKind {
+        spi::ErrorKind::Other
+    }
+}
+
+impl digital::Error for BusError {
+    fn kind(&self) -> digital::ErrorKind {
+        digital::ErrorKind::Other
+    }
+}
+
+/// The bus to a [`Fram`]. While a read clocks, MOSI is low.
+#[derive(Debug)]
+pub struct SimBus {
+    wires: Rc<RefCell<Wires>>,
+}
+
+impl SimBus {
+    fn exchange(&mut self, mosi: u8) -> Result<u8, BusError> {
+        let mut wires = self.wires.borrow_mut();
+        match wires.bus_fault {
+            Some(0) => {
+                wires.bus_fault = None;
+                return Err(BusError::Injected);
+            }
+            Some(left) => wires.bus_fault = Some(left - 1),
+            None => {}
+        }
+        wires.unflushed = true;
+        wires.chip.byte(mosi).ok_or(BusError::PowerLost)
+    }
+}
+
+impl spi::ErrorType for SimBus {
+    type Error = BusError;
+}
+
+impl spi::SpiBus for SimBus {
+    fn read(&mut self, words: &mut [u8]) -> Result<(), BusError> {
+        words.iter_mut().try_for_each(|word| self.exchange(0).map(|miso| *word = miso))
+    }
+
+    fn write(&mut self, words: &[u8]) -> Result<(), BusError> {
+        words.iter().try_for_each(|word| self.exchange(*word).map(|_| ()))
+    }
+
+    fn transfer(&mut self, read: &mut [u8], write: &[u8]) -> Result<(), BusError> {
+        for index in 0..read.len().max(write.len()) {
+            let miso = self.exchange(write.get(index).copied().unwrap_or(0))?;
+            if let Some(word) = read.get_mut(index) {
+                *word = miso;
+            }
+        }
+        Ok(())
+    }
+
+    fn transfer_in_place(&mut self, words: &mut [u8]) -> Result<(), BusError> {
+        words.iter_mut().try_for_each(|word| self.exchange(*word).map(|miso| *word = miso))
+    }
+
+    fn flush(&mut self) -> Result<(), BusError> {
+        self.wires.borrow_mut().unflushed = false;
+        Ok(())
+    }
+}
+
+/// The chip select pin of a [`Fram`], low when selected.
+#[derive(Debug)]
+pub struct SimChipSelect {
+    wires: Rc<RefCell<Wires>>,
+}
+
+impl SimChipSelect {
+    fn edge(&mut self, change: fn(&mut Chip) -> bool) -> Result<(), BusError> {
+        let mut wires = self.wires.borrow_mut();
+        match wires.pin_fault {
+            Some(0) => {
+                wires.pin_fault = None;
+                return Err(BusError::Injected);
+            }
+            Some(left) => wires.pin_fault = Some(left - 1),
+            None => {}
+        }
+        if wires.unflushed {
+            wires.unflushed = false;
+            wires.chip.violations.push(Violation::NotFlushed);
+        }
+        if change(&mut wires.chip) { Ok(()) } else { Err(BusError::PowerLost) }
+    }
+}
+
+impl digital::ErrorType for SimChipSelect {
+    type Error = BusError;
+}
+
+impl digital::OutputPin for SimChipSelect {
+    fn set_low(&mut self) -> Result<(), BusError> {
+        self.edge(Chip::select)
+    }
+
+    fn set_high(&mut self) -> Result<(), BusError> {
+        self.edge(Chip::deselect)
+    }
+}
