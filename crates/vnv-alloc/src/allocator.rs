@@ -70,6 +70,11 @@ pub trait OffsetAllocator {
         len
     }
 
+    /// Whether an allocation may be freed in parts, so that neighbours can be taken together.
+    fn splits(&self) -> bool {
+        true
+    }
+
     /// External fragmentation: 1000 * (1 - largest free / free); 0 if nothing is free.
     fn fragmentation_permille(&self) -> u16 {
         let (free, largest) = (u32::from(self.free_units()), u32::from(self.largest_free()));

@@ -54,8 +54,8 @@ impl<const WORDS: usize> Buddy<WORDS> {
         if used { self.free -= len as u16 } else { self.free += len as u16 }
     }
 
-    fn search(&self, from: u32, until: u32, block: u32) -> Option<u32> {
-        (from.next_multiple_of(block)..until).step_by(block as usize).find(|start| self.is_free(*start, block))
+    fn search(&self, from: u32, until: u32, (block, step): (u32, u32)) -> Option<u32> {
+        (from.next_multiple_of(step)..until).step_by(step as usize).find(|start| self.is_free(*start, block))
     }
 
     /// The block that a range belongs to: what its allocation took, or the range itself where no aligned block begins.
@@ -89,12 +89,8 @@ impl<const WORDS: usize> OffsetAllocator for Buddy<WORDS> {
         }
         let block = u32::from(len).next_power_of_two();
         let step = block.max(u32::from(align));
-        let found = |range: Option<u32>| range;
-        let start = found(self.search(u32::from(from), self.capacity.into(), step))
-            .or_else(|| self.search(0, from.into(), step))?;
-        if !self.is_free(start, block) {
-            return None;
-        }
+        let start =
+            self.search(from.into(), self.capacity.into(), (block, step)).or_else(|| self.search(0, from.into(), (block, step)))?;
         self.mark(start, block, true);
         Some(start as u16)
     }
@@ -132,12 +128,16 @@ impl<const WORDS: usize> OffsetAllocator for Buddy<WORDS> {
     fn largest_free(&self) -> u16 {
         let mut block = 1u32 << 15;
         while block > 0 {
-            if self.search(0, self.capacity.into(), block).is_some() {
+            if self.search(0, self.capacity.into(), (block, block)).is_some() {
                 return block as u16;
             }
             block /= 2;
         }
         0
+    }
+
+    fn splits(&self) -> bool {
+        false
     }
 
     fn rounded(&self, len: u16) -> u16 {

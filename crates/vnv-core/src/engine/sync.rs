@@ -210,7 +210,7 @@ where
 
     /// Writes the chosen objects in runs of adjoining places.
     fn write_batch<W: Workspace>(&mut self, units: u16) -> Result<(), EngineError<D>> {
-        let mut together = self.space_allocate(units).ok();
+        let mut together = if self.space.splits() { self.space_allocate(units).ok() } else { None };
         let mut slices = W::slices();
         let slices = slices.as_mut();
         let mut run = Run::default();
