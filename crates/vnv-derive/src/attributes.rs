@@ -18,7 +18,7 @@ const INTEGERS: [&str; 8] = ["u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64
 impl Attributes {
     pub fn read(input: &DeriveInput) -> Result<Self> {
         let mut read =
-            Self { krate: quote!(::vnv_core), name: input.ident.to_string(), version: 1, repr_c: false, tag: None };
+            Self { krate: default_crate(), name: input.ident.to_string(), version: 1, repr_c: false, tag: None };
         for attribute in &input.attrs {
             if attribute.path().is_ident("repr") {
                 attribute.parse_nested_meta(|meta| {
@@ -60,4 +60,18 @@ impl Attributes {
         }
         Ok(read)
     }
+}
+
+/// Where the traits are: in `vnv_core`, or re-exported by `vnv_persist`, under whatever name the manifest gives them.
+fn default_crate() -> Tokens {
+    for (package, name) in [("vnv-core", "vnv_core"), ("vnv-persist", "vnv_persist")] {
+        let found = match proc_macro_crate::crate_name(package) {
+            Ok(proc_macro_crate::FoundCrate::Name(renamed)) => renamed,
+            Ok(proc_macro_crate::FoundCrate::Itself) => name.to_string(),
+            Err(_) => continue,
+        };
+        let ident = Ident::new(&found, Span::call_site());
+        return quote!(::#ident);
+    }
+    quote!(::vnv_core)
 }

@@ -10,7 +10,9 @@ pub(crate) fn inside(capacity: usize, offset: u32, length: usize) -> bool {
 
 /// Sum of the lengths of `slices`, or `None` if it is beyond `usize`.
 pub(crate) fn total(slices: &[&[u8]]) -> Option<usize> {
-    slices.iter().try_fold(0usize, |sum, slice| sum.checked_add(slice.len()))
+    slices
+        .iter()
+        .try_fold(0usize, |sum, slice| sum.checked_add(slice.len()))
 }
 
 #[cfg(test)]

@@ -69,7 +69,12 @@ impl Part {
         .with_max_clock_hz(33_000_000);
 
     /// Every part of the table above.
-    pub const ALL: [Self; 4] = [Self::MB85RS64V, Self::MB85RS2MT, Self::MB85RS2MTA, Self::MB85RS4MT];
+    pub const ALL: [Self; 4] = [
+        Self::MB85RS64V,
+        Self::MB85RS2MT,
+        Self::MB85RS2MTA,
+        Self::MB85RS4MT,
+    ];
 
     /// A part of `capacity` bytes without id, whose WEL clears after each write, with rows of 8 bytes and a clock of
     /// up to 20 MHz.
