@@ -131,7 +131,12 @@ fn nostd(steps: &mut Steps) -> Result<()> {
 
 fn lint(steps: &mut Steps) -> Result<()> {
     steps.run("format", "cargo", &["fmt", "--all", "--check"], &[])?;
-    steps.run("clippy", "cargo", &["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"], &[])?;
+    steps.run(
+        "clippy",
+        "cargo",
+        &["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"],
+        &[],
+    )?;
     steps.run("doc", "cargo", &["doc", "--quiet", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")])
 }
 
@@ -143,6 +148,7 @@ fn setup(steps: &mut Steps) -> Result<()> {
         println!("nightly with miri is installed");
         return Ok(());
     }
-    let nightly = ["toolchain", "install", "nightly", "--profile", "minimal", "--component", "miri", "--component", "rust-src"];
+    let nightly =
+        ["toolchain", "install", "nightly", "--profile", "minimal", "--component", "miri", "--component", "rust-src"];
     steps.run("nightly with miri", "rustup", &nightly, &[])
 }

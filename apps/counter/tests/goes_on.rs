@@ -1,5 +1,7 @@
 //! The count goes on over runs.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::process::Command;
 
 fn run(file: &std::path::Path) -> String {

@@ -31,11 +31,23 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
 }
 
 fn show(arguments: &Arguments, file: &Path) -> Result<bool> {
-    println!("A program keeps {HELD} bytes of objects on a simulated 8 KiB FRAM, with an arena of {} bytes of RAM", ARENA_WORDS * 8);
-    println!("(and {} bytes of tables). Each round changes three blocks, a note and the ledger in one", size_of::<Ram>() - ARENA_WORDS * 8);
-    println!("transaction. Power is cut {} times: by SIGKILL, and inside a burst so that a row turns to garbage.", arguments.cuts);
+    println!(
+        "A program keeps {HELD} bytes of objects on a simulated 8 KiB FRAM, with an arena of {} bytes of RAM",
+        ARENA_WORDS * 8
+    );
+    println!(
+        "(and {} bytes of tables). Each round changes three blocks, a note and the ledger in one",
+        size_of::<Ram>() - ARENA_WORDS * 8
+    );
+    println!(
+        "transaction. Power is cut {} times: by SIGKILL, and inside a burst so that a row turns to garbage.",
+        arguments.cuts
+    );
     println!("After each cut the storage is opened anew, and every byte is compared with what it must be.\n");
-    println!("{:>4}  {:<26} {:>12} {:>14} {:>10} {:>12}  came back", "cut", "how", "acknowledged", "transactions", "bytes", "open reads");
+    println!(
+        "{:>4}  {:<26} {:>12} {:>14} {:>10} {:>12}  came back",
+        "cut", "how", "acknowledged", "transactions", "bytes", "open reads"
+    );
     let mut random = arguments.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut next = |below: u64| {
         random ^= random << 13;
@@ -76,9 +88,15 @@ fn show(arguments: &Arguments, file: &Path) -> Result<bool> {
                 format!("WRONG: {error:#}")
             }
         };
-        println!("{cut:>4}  {how:<26} {:>12} {:>14} {:>10} {reads:>12}  {outcome}", life.round, life.transactions, life.bytes);
+        println!(
+            "{cut:>4}  {how:<26} {:>12} {:>14} {:>10} {reads:>12}  {outcome}",
+            life.round, life.transactions, life.bytes
+        );
     }
-    println!("\n{} rounds survived {} power cuts; {ahead} cuts fell into a commit that was already complete.", acknowledged, arguments.cuts);
+    println!(
+        "\n{} rounds survived {} power cuts; {ahead} cuts fell into a commit that was already complete.",
+        acknowledged, arguments.cuts
+    );
     if wrong == 0 {
         println!("VERDICT: nothing acknowledged was lost, nothing was mixed.");
     } else {

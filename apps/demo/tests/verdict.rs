@@ -1,5 +1,7 @@
 //! The demo ends with its verdict.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::process::Command;
 
 #[test]

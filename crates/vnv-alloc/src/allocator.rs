@@ -78,7 +78,7 @@ pub trait OffsetAllocator {
     /// External fragmentation: 1000 * (1 - largest free / free); 0 if nothing is free.
     fn fragmentation_permille(&self) -> u16 {
         let (free, largest) = (u32::from(self.free_units()), u32::from(self.largest_free()));
-        if free == 0 { 0 } else { (1000 - 1000 * largest / free) as u16 }
+        (1000 * largest).checked_div(free).map_or(0, |used| (1000 - used) as u16)
     }
 
     /// Starts over from the ranges that are in use, given in rising order.
@@ -88,9 +88,10 @@ pub trait OffsetAllocator {
     /// [`RangeError`] if two of them overlap or one is out of bounds; the rest is reserved all the same.
     fn rebuild(&mut self, capacity: u16, live: &mut dyn Iterator<Item = (u16, u16)>) -> Result<(), RangeError> {
         self.reset(capacity);
-        live.fold(Ok(()), |result, (start, len)| {
-            let reserved = self.reserve(start, len);
-            result.and(reserved)
-        })
+        let mut result = Ok(());
+        for (start, len) in live {
+            result = result.and(self.reserve(start, len));
+        }
+        result
     }
 }

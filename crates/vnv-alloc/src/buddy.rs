@@ -89,8 +89,9 @@ impl<const WORDS: usize> OffsetAllocator for Buddy<WORDS> {
         }
         let block = u32::from(len).next_power_of_two();
         let step = block.max(u32::from(align));
-        let start =
-            self.search(from.into(), self.capacity.into(), (block, step)).or_else(|| self.search(0, from.into(), (block, step)))?;
+        let start = self
+            .search(from.into(), self.capacity.into(), (block, step))
+            .or_else(|| self.search(0, from.into(), (block, step)))?;
         self.mark(start, block, true);
         Some(start as u16)
     }

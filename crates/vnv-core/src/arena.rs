@@ -140,10 +140,57 @@ impl Resident {
     ///
     /// # Safety
     ///
-    /// The object is a slice with exactly this block length, and no other reference to the bitmap lives.
-    pub unsafe fn bitmap<'a>(self, block_len: usize) -> &'a mut [u8] {
-        // SAFETY: invariants 2 and 3: the bitmap follows the block of a slice.
-        unsafe { core::slice::from_raw_parts_mut(self.block().add(block_len).as_ptr(), bitmap_bytes(block_len)) }
+    /// The object is a slice with exactly this block length.
+    pub unsafe fn bitmap(self, block_len: usize) -> Bits {
+        // SAFETY: invariant 2: the bitmap follows the block of a slice.
+        Bits { first: unsafe { self.block().add(block_len) }, len: bitmap_bytes(block_len) }
+    }
+
+    /// The first `len` bytes behind the resident header as bits.
+    ///
+    /// # Safety
+    ///
+    /// The range was allocated for bits, with `len` bytes after a header word.
+    pub unsafe fn bits(self, len: usize) -> Bits {
+        Bits { first: self.block(), len }
+    }
+}
+
+/// A bitmap in the arena, reached by raw pointer only (invariant 4). Valid as long as its block.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bits {
+    first: NonNull<u8>,
+    len: usize,
+}
+
+impl Bits {
+    /// Number of bits.
+    pub const fn bits(self) -> usize {
+        self.len * 8
+    }
+
+    /// Whether a bit is set; beyond the end: no.
+    pub fn get(self, at: usize) -> bool {
+        // SAFETY: invariants 2 and 3: the byte lies inside the bitmap and is initialised.
+        at < self.bits() && unsafe { self.first.add(at / 8).read() } & 1 << (at % 8) != 0
+    }
+
+    /// Sets or clears a bit; beyond the end: nothing.
+    pub fn set(self, at: usize, value: bool) {
+        if at < self.bits() {
+            // SAFETY: as in `get`.
+            unsafe {
+                let byte = self.first.add(at / 8);
+                let bit = 1 << (at % 8);
+                byte.write(if value { byte.read() | bit } else { byte.read() & !bit });
+            }
+        }
+    }
+
+    /// Clears all bits.
+    pub fn clear(self) {
+        // SAFETY: as in `get`.
+        unsafe { self.first.write_bytes(0, self.len) };
     }
 }
 

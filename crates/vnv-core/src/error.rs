@@ -63,7 +63,9 @@ impl<E: fmt::Debug> fmt::Display for Error<E> {
             Self::ObjectsFull => "all slots of the object table are used; free objects or raise OBJECTS",
             Self::TypesFull => "all rows of the type table are used; raise TYPES",
             Self::RootsFull => "all roots are used; raise ROOTS",
-            Self::DirtyLimit => "the dirty limit does not admit the change; drop mutable guards, commit, or raise the limit",
+            Self::DirtyLimit => {
+                "the dirty limit does not admit the change; drop mutable guards, commit, or raise the limit"
+            }
             Self::PendingFull => "too many changes between two commits; commit or raise PENDING",
             Self::TooLarge => "the object is larger than a block can be",
             Self::TooLargeToChange => "the object is larger than the dirty limit; change elements or raise the limit",

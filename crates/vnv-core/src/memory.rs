@@ -22,8 +22,7 @@ impl TypeInfo {
     /// A row for the type with this fingerprint.
     #[must_use]
     pub const fn new(fingerprint: u64, has_links: bool, is_slice: bool) -> Self {
-        let flags =
-            Self::USED | if has_links { Self::LINKS } else { 0 } | if is_slice { Self::SLICE } else { 0 };
+        let flags = Self::USED | if has_links { Self::LINKS } else { 0 } | if is_slice { Self::SLICE } else { 0 };
         Self { low: fingerprint as u32, high: (fingerprint >> 32) as u32, flags }
     }
 
@@ -119,9 +118,7 @@ impl<const O: usize, const P: usize, const T: usize, const R: usize, const A: us
     }
 }
 
-impl<const O: usize, const P: usize, const T: usize, const R: usize, const A: usize> Default
-    for Memory<O, P, T, R, A>
-{
+impl<const O: usize, const P: usize, const T: usize, const R: usize, const A: usize> Default for Memory<O, P, T, R, A> {
     fn default() -> Self {
         Self::new()
     }

@@ -196,11 +196,7 @@ where
     ///
     /// [`Error::StorageFull`], [`Error::RamFull`], [`Error::ObjectsFull`], [`Error::TypesFull`], [`Error::DirtyLimit`],
     /// [`Error::PendingFull`], [`Error::TooLarge`], the device's.
-    pub fn allocate<'h, T: Durable>(
-        &self,
-        value: T,
-        heap: &'h dyn Release,
-    ) -> Result<Owned<'h, T>, EngineError<D>> {
+    pub fn allocate<'h, T: Durable>(&self, value: T, heap: &'h dyn Release) -> Result<Owned<'h, T>, EngineError<D>> {
         // SAFETY: the closure writes a T.
         unsafe { self.allocate_raw(size_of::<T>(), |to| to.cast::<T>().write(value), heap) }
     }

@@ -14,7 +14,10 @@ pub fn expand(input: &DeriveInput, data: &DataEnum, attributes: &Attributes) -> 
         ));
     };
     if !input.generics.params.is_empty() {
-        return Err(Error::new_spanned(&input.generics, "a durable enum cannot be generic: use `Maybe<T>`, or one enum per type"));
+        return Err(Error::new_spanned(
+            &input.generics,
+            "a durable enum cannot be generic: use `Maybe<T>`, or one enum per type",
+        ));
     }
     if data.variants.is_empty() || data.variants.len() > 255 {
         return Err(Error::new_spanned(ident, "a durable enum has 1 to 255 variants"));
@@ -38,9 +41,12 @@ pub fn expand(input: &DeriveInput, data: &DataEnum, attributes: &Attributes) -> 
         tags.push(quote!(const #value: #tag = #expression;));
         let types: Vec<_> = variant.fields.iter().map(|field| &field.ty).collect();
         let fields: Vec<_> = (0..types.len()).map(|at| format_ident!("field{at}")).collect();
-        let names: Vec<String> = variant.fields.iter().enumerate().map(|(at, field)| {
-            field.ident.as_ref().map_or_else(|| at.to_string(), ToString::to_string)
-        }).collect();
+        let names: Vec<String> = variant
+            .fields
+            .iter()
+            .enumerate()
+            .map(|(at, field)| field.ident.as_ref().map_or_else(|| at.to_string(), ToString::to_string))
+            .collect();
         let (variant_name, field_count) = (variant.ident.to_string(), types.len() as u8);
         mirrors.push(quote! {
             #[repr(C)]

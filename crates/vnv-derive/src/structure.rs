@@ -17,14 +17,22 @@ pub fn expand(input: &DeriveInput, data: &DataStruct, attributes: &Attributes) -
         return Err(Error::new_spanned(ident, "a durable struct has at most 255 fields"));
     }
     let types: Vec<_> = data.fields.iter().map(|field| &field.ty).collect();
-    let members: Vec<Member> = data.fields.iter().enumerate().map(|(at, field)| match &field.ident {
-        Some(ident) => Member::Named(ident.clone()),
-        None => Member::Unnamed(Index::from(at)),
-    }).collect();
-    let names: Vec<String> = members.iter().map(|member| match member {
-        Member::Named(ident) => ident.to_string(),
-        Member::Unnamed(index) => index.index.to_string(),
-    }).collect();
+    let members: Vec<Member> = data
+        .fields
+        .iter()
+        .enumerate()
+        .map(|(at, field)| match &field.ident {
+            Some(ident) => Member::Named(ident.clone()),
+            None => Member::Unnamed(Index::from(at)),
+        })
+        .collect();
+    let names: Vec<String> = members
+        .iter()
+        .map(|member| match member {
+            Member::Named(ident) => ident.to_string(),
+            Member::Unnamed(index) => index.index.to_string(),
+        })
+        .collect();
     let (name, version, count) = (&attributes.name, attributes.version, types.len() as u8);
     let mut generics = input.generics.clone();
     if !generics.params.is_empty() {

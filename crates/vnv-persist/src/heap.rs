@@ -12,8 +12,8 @@ use core::fmt::Debug;
 use vnv_alloc::{FirstFit, OffsetAllocator};
 use vnv_core::engine::{Collected, Engine, EngineError};
 use vnv_core::{
-    Advice, Clock, Durable, DurableObject, Error, Filled, Handle, HandleMut, Link, ObjectId, Objects, Owned, Policy, Ref,
-    RefMut, Release, Slot, Workspace, type_key,
+    Advice, Clock, Durable, DurableObject, Error, Filled, Handle, HandleMut, Link, ObjectId, Objects, Owned, Policy,
+    Ref, RefMut, Release, Slot, Workspace, type_key,
 };
 use vnv_storage::Device;
 
@@ -456,7 +456,9 @@ where
     pub fn evict<T: ?Sized + DurableObject>(&self, handle: impl Handle<T>) -> Result<(), EngineError<D>> {
         self.outside()?;
         let id = handle.object_id();
-        self.with_room(|| self.objects.with(|engine| engine.resolve(id, T::FINGERPRINT).and_then(|at| engine.evict(at))))
+        self.with_room(|| {
+            self.objects.with(|engine| engine.resolve(id, T::FINGERPRINT).and_then(|at| engine.evict(at)))
+        })
     }
 
     /// Tells the eviction policy what is known of an object's future. Costs nothing on the bus.

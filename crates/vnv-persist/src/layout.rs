@@ -51,7 +51,9 @@ pub enum LayoutError {
 impl core::fmt::Display for LayoutError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self {
-            Self::CapacityTooSmall => "the part is too small: choose fewer objects, a smaller dirty limit or a smaller log",
+            Self::CapacityTooSmall => {
+                "the part is too small: choose fewer objects, a smaller dirty limit or a smaller log"
+            }
             Self::BadRow => "the row size is not a power of two up to 4096",
             Self::DirtyLimitTooSmall => "the dirty limit does not hold a snapshot of one object: raise it",
         })
@@ -105,7 +107,8 @@ impl Layout {
             return Err(LayoutError::DirtyLimitTooSmall);
         }
         let superblocks = 2 * round_up(SUPERBLOCK as u32, unit);
-        let data_start = superblocks.saturating_add(log_half.saturating_mul(2)).saturating_add(reserve.saturating_mul(2));
+        let data_start =
+            superblocks.saturating_add(log_half.saturating_mul(2)).saturating_add(reserve.saturating_mul(2));
         if data_start.saturating_add(2 * unit) > capacity {
             return Err(LayoutError::CapacityTooSmall);
         }
@@ -185,7 +188,10 @@ impl Layout {
 pub(crate) enum Superblock {
     Valid,
     /// A sound superblock of another layout.
-    Other { version: u16, capacity: u32 },
+    Other {
+        version: u16,
+        capacity: u32,
+    },
     Blank,
     Foreign,
     Damaged,

@@ -19,8 +19,8 @@ pub use roots::ROOT_NAME;
 pub use transaction::Transaction;
 pub use verify::{Finding, Verified, verify};
 
-pub use vnv_core::{durable, schema};
 pub use vnv_core::{
     Advice, Clock, Durable, DurableObject, Error, FirstFound, Handle, HandleMut, Link, Maybe, Memory, Named, ObjectId,
     Owned, Policy, Ref, RefMut, Weak, Workspace,
 };
+pub use vnv_core::{durable, schema};

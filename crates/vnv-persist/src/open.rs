@@ -235,8 +235,7 @@ where
     let (half, base) = active.ok_or(OpenError::Damaged(Damage::Base))?;
     let start = layout.half(half);
     for index in 0..base.entries {
-        let [a, b, c, d, e, f, t0, t1] =
-            read_array(engine.device(), start + RECORD_HEADER + 8 * u32::from(index))?;
+        let [a, b, c, d, e, f, t0, t1] = read_array(engine.device(), start + RECORD_HEADER + 8 * u32::from(index))?;
         let entry = Entry::from_bytes([a, b, c, d, e, f], u16::from_le_bytes([t0, t1]));
         if !restore_entry(engine, index, entry) {
             return Err(OpenError::Damaged(Damage::Content));
@@ -336,9 +335,8 @@ where
             let at = position.wrapping_sub(RECORD_HEADER);
             if filled >= RECORD_HEADER && at % unit == 0 {
                 let header = RecordHeader::from_bytes(&window, Some(log.base_sequence));
-                found |= header.is_some_and(|(header, _)| {
-                    header.kind == Kind::Commit && header.sequence > log.sequence + 1
-                });
+                found |=
+                    header.is_some_and(|(header, _)| header.kind == Kind::Commit && header.sequence > log.sequence + 1);
             }
         }
     })?;
@@ -354,10 +352,11 @@ struct Delta {
     at: u32,
 }
 
-type OnDelta<'f, 'm, D, P, R, S> = &'f mut dyn FnMut(
-    &mut Engine<'m, D, P, R, S>,
-    Delta,
-) -> Result<(), OpenError<<D as vnv_storage::embedded_storage::ReadStorage>::Error>>;
+type OnDelta<'f, 'm, D, P, R, S> =
+    &'f mut dyn FnMut(
+        &mut Engine<'m, D, P, R, S>,
+        Delta,
+    ) -> Result<(), OpenError<<D as vnv_storage::embedded_storage::ReadStorage>::Error>>;
 
 fn each_delta<'m, D, P, R, S>(
     engine: &mut Engine<'m, D, P, R, S>,
@@ -420,9 +419,9 @@ where
         let Some((header, _)) = RecordHeader::from_bytes(&bytes, salt) else { break };
         if header.kind == Kind::Commit {
             each_delta(engine, &layout, at, &header, &mut |engine, delta| {
-                let last = engine.entry(delta.index).is_some_and(|entry| {
-                    entry.type_index() != 0 && engine.word(delta.index) & TAG_MASK == header.tag
-                });
+                let last = engine
+                    .entry(delta.index)
+                    .is_some_and(|entry| entry.type_index() != 0 && engine.word(delta.index) & TAG_MASK == header.tag);
                 if last {
                     applied += 1;
                     if write {
@@ -440,10 +439,7 @@ where
     Ok(applied)
 }
 
-fn apply_delta<D, P, R, S>(
-    engine: &mut Engine<'_, D, P, R, S>,
-    delta: &Delta,
-) -> Result<(), OpenError<D::Error>>
+fn apply_delta<D, P, R, S>(engine: &mut Engine<'_, D, P, R, S>, delta: &Delta) -> Result<(), OpenError<D::Error>>
 where
     D: Device,
     D::Error: Debug,

@@ -46,8 +46,24 @@ impl RecordHeader {
         let e = self.entries.to_le_bytes();
         let t = self.tag.to_le_bytes();
         [
-            self.kind as u8, self.roots, s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], l[0], l[1], l[2], l[3], e[0],
-            e[1], t[0], t[1],
+            self.kind as u8,
+            self.roots,
+            s[0],
+            s[1],
+            s[2],
+            s[3],
+            s[4],
+            s[5],
+            s[6],
+            s[7],
+            l[0],
+            l[1],
+            l[2],
+            l[3],
+            e[0],
+            e[1],
+            t[0],
+            t[1],
         ]
     }
 
@@ -80,7 +96,8 @@ impl RecordHeader {
     /// Reads a header whose own check holds. `salt`: of the half, or `None` if the record is its own salt.
     /// Returns the header and the record's checksum.
     pub fn from_bytes(bytes: &[u8; RECORD_HEADER as usize], salt: Option<u64>) -> Option<(Self, u32)> {
-        let [c0, c1, c2, c3, h0, h1, kind, roots, s0, s1, s2, s3, s4, s5, s6, s7, l0, l1, l2, l3, e0, e1, t0, t1] = *bytes;
+        let [c0, c1, c2, c3, h0, h1, kind, roots, s0, s1, s2, s3, s4, s5, s6, s7, l0, l1, l2, l3, e0, e1, t0, t1] =
+            *bytes;
         let kind = match kind {
             1 => Kind::Base,
             2 => Kind::Commit,

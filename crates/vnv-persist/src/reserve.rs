@@ -193,12 +193,8 @@ where
     R: OffsetAllocator,
     S: OffsetAllocator,
 {
-    let identity = Identity {
-        index,
-        generation: entry.generation(),
-        type_index: entry.type_index(),
-        place: entry.place(),
-    };
+    let identity =
+        Identity { index, generation: entry.generation(), type_index: entry.type_index(), place: entry.place() };
     let at = engine.offset_of(entry.place());
     let mut crc = BlockCrc::new(identity, tag, size);
     crate::record::read_chunks(engine.device(), at + HEADER as u32, u32::from(size), &mut |chunk| crc.update(chunk))?;
@@ -207,12 +203,7 @@ where
 }
 
 /// Copies bytes inside the storage.
-fn copy<D: Device>(
-    device: &mut D,
-    (from, end): (u32, u32),
-    to: u32,
-    length: u32,
-) -> Result<(), Error<D::Error>>
+fn copy<D: Device>(device: &mut D, (from, end): (u32, u32), to: u32, length: u32) -> Result<(), Error<D::Error>>
 where
     D::Error: Debug,
 {

@@ -108,7 +108,8 @@ where
             }
         }
     } else {
-        objects = (u16::from(engine.type_rows()) + 1..engine.used()).filter(|index| engine.is_live(*index)).count() as u16;
+        objects =
+            (u16::from(engine.type_rows()) + 1..engine.used()).filter(|index| engine.is_live(*index)).count() as u16;
     }
     for target in roots.targets() {
         stale_links = stale_links.saturating_add(u16::from(engine.id(target.index) != Some(target)));

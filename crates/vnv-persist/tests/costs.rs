@@ -1,5 +1,7 @@
 //! Golden costs: storage transactions and bytes of every operation. Cost is part of the API.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use vnv_persist::{Durable, Heap, Link, Memory, Options};
 use vnv_sim::{Counters, TearStorage};
 

@@ -1,6 +1,8 @@
 //! Power cut at every byte written of a scripted life, under T0 to T3: every reopening is the last commit, or one of
 //! the two sides of the running one.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod common;
 
 use common::{CAPACITY, Legal, Model, OPTIONS, Ram, TestHeap, extract, record};
@@ -91,8 +93,11 @@ fn sweep(seed: u64, steps: u32, stride: usize) -> Counts {
                 } else if running.is_some_and(|running| model == trace.states[running]) {
                     counts.running += 1;
                 } else {
-                    panic!("{replay}: neither the last commit nor the running one\nfound   {model:?}\nlast    {:?}\nrunning {:?}",
-                        trace.states[last], running.map(|running| &trace.states[running]));
+                    panic!(
+                        "{replay}: neither the last commit nor the running one\nfound   {model:?}\nlast    {:?}\nrunning {:?}",
+                        trace.states[last],
+                        running.map(|running| &trace.states[running])
+                    );
                 }
             }
         }
@@ -127,8 +132,10 @@ fn every_byte_of_a_life_may_be_the_last() {
         total.running += counts.running;
         total.snapshots += counts.snapshots;
     }
-    println!("{} cuts, {} distinct images reopened: {} the last commit, {} the running one; {} from a snapshot",
-        total.cuts, total.images, total.last, total.running, total.snapshots);
+    println!(
+        "{} cuts, {} distinct images reopened: {} the last commit, {} the running one; {} from a snapshot",
+        total.cuts, total.images, total.last, total.running, total.snapshots
+    );
     if !cfg!(miri) {
         assert!(total.last > 0 && total.running > 0 && total.snapshots > 0, "both sides are reached");
     }

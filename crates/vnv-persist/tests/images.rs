@@ -1,6 +1,8 @@
 //! Whatever the storage holds: opening and checking it ends, reads a bounded number of bytes, and never panics. Foreign,
 //! blank, resized and differently typed storage is refused by name.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod common;
 
 use common::{CAPACITY, OPTIONS, Ram, TestHeap, record};
@@ -142,8 +144,7 @@ type Small = Memory<32, 8, 6, 2, 128>;
 #[test]
 fn a_changed_type_below_an_unchanged_root_is_an_error() {
     let mut memory = Small::new();
-    let heap: Heap<'_, _, Small> =
-        Heap::format(TearStorage::new(CAPACITY, 8), &mut memory, Options::new(256)).unwrap();
+    let heap: Heap<'_, _, Small> = Heap::format(TearStorage::new(CAPACITY, 8), &mut memory, Options::new(256)).unwrap();
     let node = heap.allocate(Node { value: 7, next: Link::NULL }).unwrap().into_link();
     let top = heap.allocate(Top { first: node }).unwrap().into_link();
     heap.set_root("top", Some(top)).unwrap();
@@ -161,8 +162,7 @@ fn a_changed_type_below_an_unchanged_root_is_an_error() {
 #[test]
 fn a_stale_handle_is_an_error_across_reboots() {
     let mut memory = Small::new();
-    let heap: Heap<'_, _, Small> =
-        Heap::format(TearStorage::new(CAPACITY, 8), &mut memory, Options::new(256)).unwrap();
+    let heap: Heap<'_, _, Small> = Heap::format(TearStorage::new(CAPACITY, 8), &mut memory, Options::new(256)).unwrap();
     let old = heap.allocate(5u32).unwrap();
     let weak = old.downgrade();
     heap.commit().unwrap();

@@ -1,5 +1,7 @@
 //! Random lives against the model, without cuts.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod common;
 
 #[test]

@@ -165,14 +165,11 @@ impl Chip {
         self.selected = false;
         let clean = self.bits == 0;
         if !clean {
-            self.violations
-                .push(Violation::PartialByte { bits: self.bits });
+            self.violations.push(Violation::PartialByte { bits: self.bits });
         }
         match self.phase {
             Phase::Latch { enable } if clean => self.set_latch(enable),
-            Phase::Write { .. } | Phase::StatusWrite { .. }
-                if !self.part.write_enable_survives_write =>
-            {
+            Phase::Write { .. } | Phase::StatusWrite { .. } if !self.part.write_enable_survives_write => {
                 self.set_latch(false);
             }
             Phase::Address { .. } => self.violations.push(Violation::PartialAddress),
@@ -185,11 +182,7 @@ impl Chip {
     }
 
     fn set_latch(&mut self, enable: bool) {
-        self.status = if enable {
-            self.status | WRITE_ENABLE_LATCH
-        } else {
-            self.status & !WRITE_ENABLE_LATCH
-        };
+        self.status = if enable { self.status | WRITE_ENABLE_LATCH } else { self.status & !WRITE_ENABLE_LATCH };
     }
 
     /// One byte on the bus; `None` once power is lost.
@@ -237,18 +230,10 @@ impl Chip {
                 self.violations.push(Violation::TrailingBytes);
                 self.phase = Phase::Ignored;
             }
-            Phase::Address {
-                write,
-                address,
-                missing,
-            } => {
+            Phase::Address { write, address, missing } => {
                 let address = address << 8 | u32::from(byte);
                 if missing > 1 {
-                    self.phase = Phase::Address {
-                        write,
-                        address,
-                        missing: missing - 1,
-                    };
+                    self.phase = Phase::Address { write, address, missing: missing - 1 };
                     return;
                 }
                 // The bits above the capacity are ignored.
@@ -275,10 +260,7 @@ impl Chip {
                 if obeyed {
                     self.store(address, byte);
                 }
-                self.phase = Phase::Write {
-                    address: self.next(address),
-                    obeyed,
-                };
+                self.phase = Phase::Write { address: self.next(address), obeyed };
             }
             Phase::StatusRead => self.shift_out = self.status,
             Phase::StatusWrite { obeyed, done } => {
@@ -306,16 +288,8 @@ impl Chip {
         self.phase = match opcode {
             WREN => Phase::Latch { enable: true },
             WRDI => Phase::Latch { enable: false },
-            READ => Phase::Address {
-                write: false,
-                address: 0,
-                missing,
-            },
-            WRITE => Phase::Address {
-                write: true,
-                address: 0,
-                missing,
-            },
+            READ => Phase::Address { write: false, address: 0, missing },
+            WRITE => Phase::Address { write: true, address: 0, missing },
             RDSR => {
                 self.shift_out = self.status;
                 Phase::StatusRead
@@ -328,10 +302,7 @@ impl Chip {
                 } else if refused {
                     self.violations.push(Violation::StatusProtected);
                 }
-                Phase::StatusWrite {
-                    obeyed: enabled && !refused,
-                    done: false,
-                }
+                Phase::StatusWrite { obeyed: enabled && !refused, done: false }
             }
             RDID if self.part.id.is_some() => {
                 self.phase = Phase::Id { index: 0 };
@@ -370,26 +341,17 @@ impl Chip {
 
     fn store(&mut self, address: usize, byte: u8) {
         if self.is_protected(address) {
-            self.violations.push(Violation::WriteProtected {
-                address: address as u32,
-            });
+            self.violations.push(Violation::WriteProtected { address: address as u32 });
             return;
         }
-        if address == 0
-            && self
-                .last_stored
-                .is_some_and(|last| last + 1 == self.memory.len())
-        {
+        if address == 0 && self.last_stored.is_some_and(|last| last + 1 == self.memory.len()) {
             self.violations.push(Violation::RolledOver);
         }
         if let (Power::Fading, Tear::T3(garbage)) = (self.power, self.tear) {
             self.memory[address] = garbage.byte(self.memory[address], byte, address);
             return;
         }
-        if self
-            .truncate
-            .is_some_and(|most| self.stored_in_frame >= most)
-        {
+        if self.truncate.is_some_and(|most| self.stored_in_frame >= most) {
             return;
         }
         self.enter_row(address);
@@ -402,11 +364,7 @@ impl Chip {
     /// Keeps the content of the row of `address` from before the write, and counts the row.
     fn enter_row(&mut self, address: usize) {
         let row = row_of(address, self.part.row_size, self.memory.len());
-        if self
-            .row_before
-            .as_ref()
-            .is_none_or(|(start, _)| *start != row.start)
-        {
+        if self.row_before.as_ref().is_none_or(|(start, _)| *start != row.start) {
             self.counters.row_writes[row.start / self.part.row_size as usize] += 1;
             self.row_before = Some((row.start, self.memory[row].to_vec()));
         }
@@ -420,19 +378,12 @@ impl Chip {
             return;
         }
         match self.phase {
-            Phase::Write {
-                address,
-                obeyed: true,
-            } => {
+            Phase::Write { address, obeyed: true } => {
                 let arriving = [arriving.unwrap_or(self.shift_in << (8 - self.bits).min(7))];
                 // Between two bytes the row of the byte stored last is in flight, and no byte is.
-                let (in_flight, incoming) = if self.bits > 0 {
-                    (Some(address), &arriving[..])
-                } else {
-                    (self.last_stored, &[][..])
-                };
-                let Some(in_flight) = in_flight.filter(|address| !self.is_protected(*address))
-                else {
+                let (in_flight, incoming) =
+                    if self.bits > 0 { (Some(address), &arriving[..]) } else { (self.last_stored, &[][..]) };
+                let Some(in_flight) = in_flight.filter(|address| !self.is_protected(*address)) else {
                     return;
                 };
                 let row = row_of(in_flight, self.part.row_size, self.memory.len());
@@ -440,13 +391,7 @@ impl Chip {
                     Some((start, before)) if start == row.start => before,
                     _ => self.memory[row].to_vec(),
                 };
-                self.tear.write(
-                    &mut self.memory,
-                    self.part.row_size,
-                    in_flight,
-                    &before,
-                    incoming,
-                );
+                self.tear.write(&mut self.memory, self.part.row_size, in_flight, &before, incoming);
                 if matches!(self.tear, Tear::T3(_)) {
                     self.power = Power::Fading;
                 }
@@ -454,8 +399,7 @@ impl Chip {
             Phase::Read { address } => {
                 // Between two bytes the one put out last is in flight; the first is as soon as its address is known.
                 let in_flight = self.last_read.filter(|_| self.bits == 0).unwrap_or(address);
-                self.tear
-                    .read(&mut self.memory, self.part.row_size, in_flight);
+                self.tear.read(&mut self.memory, self.part.row_size, in_flight);
             }
             _ => {}
         }

@@ -64,30 +64,19 @@ impl Fram {
     #[must_use]
     pub fn from_image(part: Part, image: Vec<u8>) -> Self {
         let chip = Chip::new(part, image);
-        Self {
-            wires: Rc::new(RefCell::new(Wires {
-                chip,
-                unflushed: false,
-                bus_fault: None,
-                pin_fault: None,
-            })),
-        }
+        Self { wires: Rc::new(RefCell::new(Wires { chip, unflushed: false, bus_fault: None, pin_fault: None })) }
     }
 
     /// The bus to the part.
     #[must_use]
     pub fn bus(&self) -> SimBus {
-        SimBus {
-            wires: Rc::clone(&self.wires),
-        }
+        SimBus { wires: Rc::clone(&self.wires) }
     }
 
     /// The chip select pin of the part.
     #[must_use]
     pub fn chip_select(&self) -> SimChipSelect {
-        SimChipSelect {
-            wires: Rc::clone(&self.wires),
-        }
+        SimChipSelect { wires: Rc::clone(&self.wires) }
     }
 
     fn chip(&self) -> RefMut<'_, Chip> {
@@ -147,11 +136,7 @@ impl Fram {
     /// Fifth rung: a write that nobody asked for. Bytes beyond the end are ignored.
     pub fn stray_write(&self, offset: u32, bytes: &[u8]) {
         let mut chip = self.chip();
-        chip.memory
-            .iter_mut()
-            .skip(offset as usize)
-            .zip(bytes)
-            .for_each(|(byte, new)| *byte = *new);
+        chip.memory.iter_mut().skip(offset as usize).zip(bytes).for_each(|(byte, new)| *byte = *new);
     }
 
     /// Clocks the upper `bits` bits (at most 8) of `mosi`, for frames that end within a byte.
@@ -162,8 +147,7 @@ impl Fram {
     pub fn clock_bits(&self, mosi: u8, bits: u8) -> Result<(), BusError> {
         let mut chip = self.chip();
         for index in 0..bits.min(8) {
-            chip.bit(mosi << index & 0x80 != 0, None)
-                .ok_or(BusError::PowerLost)?;
+            chip.bit(mosi << index & 0x80 != 0, None).ok_or(BusError::PowerLost)?;
         }
         Ok(())
     }
@@ -266,15 +250,11 @@ impl spi::ErrorType for SimBus {
 
 impl spi::SpiBus for SimBus {
     fn read(&mut self, words: &mut [u8]) -> Result<(), BusError> {
-        words
-            .iter_mut()
-            .try_for_each(|word| self.exchange(0).map(|miso| *word = miso))
+        words.iter_mut().try_for_each(|word| self.exchange(0).map(|miso| *word = miso))
     }
 
     fn write(&mut self, words: &[u8]) -> Result<(), BusError> {
-        words
-            .iter()
-            .try_for_each(|word| self.exchange(*word).map(|_| ()))
+        words.iter().try_for_each(|word| self.exchange(*word).map(|_| ()))
     }
 
     fn transfer(&mut self, read: &mut [u8], write: &[u8]) -> Result<(), BusError> {
@@ -288,9 +268,7 @@ impl spi::SpiBus for SimBus {
     }
 
     fn transfer_in_place(&mut self, words: &mut [u8]) -> Result<(), BusError> {
-        words
-            .iter_mut()
-            .try_for_each(|word| self.exchange(*word).map(|miso| *word = miso))
+        words.iter_mut().try_for_each(|word| self.exchange(*word).map(|miso| *word = miso))
     }
 
     fn flush(&mut self) -> Result<(), BusError> {
@@ -320,11 +298,7 @@ impl SimChipSelect {
             wires.unflushed = false;
             wires.chip.violations.push(Violation::NotFlushed);
         }
-        if change(&mut wires.chip) {
-            Ok(())
-        } else {
-            Err(BusError::PowerLost)
-        }
+        if change(&mut wires.chip) { Ok(()) } else { Err(BusError::PowerLost) }
     }
 }
 

@@ -67,11 +67,7 @@ impl Garbage {
 
 /// One byte of the SplitMix64 sequence of `seed` at `address`.
 fn noise(seed: u64, address: usize) -> u8 {
-    let mut state = seed.wrapping_add(
-        (address as u64)
-            .wrapping_add(1)
-            .wrapping_mul(0x9E37_79B9_7F4A_7C15),
-    );
+    let mut state = seed.wrapping_add((address as u64).wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     state = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     state = (state ^ (state >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     ((state ^ (state >> 31)) >> 56) as u8
@@ -105,32 +101,19 @@ impl Tear {
     pub fn of_writes() -> impl Iterator<Item = Self> + Clone {
         let all = || Garbage::ALL.into_iter();
         let mixes = all().filter(|garbage| !matches!(garbage, Garbage::Old));
-        core::iter::once(Self::T0)
-            .chain(mixes.map(Self::T1))
-            .chain(all().map(Self::T2))
-            .chain(all().map(Self::T3))
+        core::iter::once(Self::T0).chain(mixes.map(Self::T1)).chain(all().map(Self::T2)).chain(all().map(Self::T3))
     }
 
     /// The rung of cut reads, `T4`, with every garbage that makes a difference.
     pub fn of_reads() -> impl Iterator<Item = Self> + Clone {
-        Garbage::ALL
-            .into_iter()
-            .filter(|garbage| !matches!(garbage, Garbage::Old | Garbage::New))
-            .map(Self::T4)
+        Garbage::ALL.into_iter().filter(|garbage| !matches!(garbage, Garbage::Old | Garbage::New)).map(Self::T4)
     }
 
     /// Tears a write: `memory` already holds the bytes before `in_flight`.
     ///
     /// `before` is the row in flight as it was before the write, `incoming` the bytes not yet stored as far as they
     /// are known, the one at `in_flight` first.
-    pub(crate) fn write(
-        self,
-        memory: &mut [u8],
-        row_size: u32,
-        in_flight: usize,
-        before: &[u8],
-        incoming: &[u8],
-    ) {
+    pub(crate) fn write(self, memory: &mut [u8], row_size: u32, in_flight: usize, before: &[u8], incoming: &[u8]) {
         let row = row_of(in_flight, row_size, memory.len());
         match self {
             Self::T0 => {}
@@ -141,17 +124,13 @@ impl Tear {
             }
             Self::T2(garbage) | Self::T3(garbage) | Self::T4(garbage) => {
                 for (address, &old) in row.clone().zip(before) {
-                    let arriving = address
-                        .checked_sub(in_flight)
-                        .and_then(|index| incoming.get(index));
+                    let arriving = address.checked_sub(in_flight).and_then(|index| incoming.get(index));
                     if let Some(byte) = memory.get_mut(address) {
                         *byte = garbage.byte(old, arriving.copied().unwrap_or(*byte), address);
                     }
                 }
                 if let Self::T3(garbage) = self {
-                    let rest = (in_flight..)
-                        .zip(incoming)
-                        .filter(|(address, _)| *address >= row.end);
+                    let rest = (in_flight..).zip(incoming).filter(|(address, _)| *address >= row.end);
                     for (address, &new) in rest {
                         if let Some(byte) = memory.get_mut(address) {
                             *byte = garbage.byte(*byte, new, address);
@@ -191,11 +170,7 @@ mod tests {
             for (old, new) in [(0x00, 0xFF), (0x0F, 0xF0), (0x3C, 0x3C), (0xA5, 0xA7)] {
                 for address in 0..64 {
                     let mixed = garbage.mix(old, new, address);
-                    assert_eq!(
-                        (mixed ^ old) & (mixed ^ new),
-                        0,
-                        "{garbage:?} {old:02x} {new:02x}"
-                    );
+                    assert_eq!((mixed ^ old) & (mixed ^ new), 0, "{garbage:?} {old:02x} {new:02x}");
                 }
             }
         }
@@ -207,11 +182,7 @@ mod tests {
 
     #[test]
     fn noise_depends_on_the_seed_and_the_address() {
-        let of = |seed| {
-            (0..32)
-                .map(|address| noise(seed, address))
-                .collect::<Vec<_>>()
-        };
+        let of = |seed| (0..32).map(|address| noise(seed, address)).collect::<Vec<_>>();
         assert_eq!(of(1), of(1));
         assert_ne!(of(1), of(2));
         assert!(of(1).windows(2).any(|pair| pair[0] != pair[1]));
@@ -239,15 +210,8 @@ mod tests {
         let row = torn(Tear::T2(Garbage::Ones));
         assert_eq!(row[8..16], [0xFF; 8]);
         assert_eq!((&row[..8], &row[16..]), (&prefix[..8], &prefix[16..]));
-        assert_eq!(
-            torn(Tear::T2(Garbage::Old))[8..16],
-            [0x80; 8],
-            "stored bytes of the row go back"
-        );
-        assert_eq!(
-            torn(Tear::T2(Garbage::New))[8..16],
-            [7, 8, 9, 10, 11, 12, 13, 14]
-        );
+        assert_eq!(torn(Tear::T2(Garbage::Old))[8..16], [0x80; 8], "stored bytes of the row go back");
+        assert_eq!(torn(Tear::T2(Garbage::New))[8..16], [7, 8, 9, 10, 11, 12, 13, 14]);
 
         let rest = torn(Tear::T3(Garbage::Zeros));
         assert_eq!(rest[8..18], [0; 10]);

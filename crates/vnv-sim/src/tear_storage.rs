@@ -263,19 +263,12 @@ impl TearStorage {
         let due = self.write_faults.iter().position(|(wait, _)| *wait == 0);
         let fault = due.map(|index| self.write_faults.remove(index).1);
         self.write_faults.retain(|(wait, _)| *wait > 0);
-        self.write_faults
-            .iter_mut()
-            .for_each(|(wait, _)| *wait -= 1);
+        self.write_faults.iter_mut().for_each(|(wait, _)| *wait -= 1);
         fault
     }
 
     /// One write transaction of the first `length` bytes of `slices`.
-    fn transaction(
-        &mut self,
-        offset: u32,
-        slices: &[&[u8]],
-        length: usize,
-    ) -> Result<(), TearError> {
+    fn transaction(&mut self, offset: u32, slices: &[&[u8]], length: usize) -> Result<(), TearError> {
         if !self.powered {
             return Err(TearError::PowerLost);
         }
@@ -289,26 +282,12 @@ impl TearStorage {
             Some(WriteFault::Fail(bytes) | WriteFault::Truncate(bytes)) => bytes.min(length),
             None => length,
         };
-        let cut = self
-            .write_cut
-            .and_then(|left| usize::try_from(left).ok())
-            .filter(|left| *left < reached);
+        let cut = self.write_cut.and_then(|left| usize::try_from(left).ok()).filter(|left| *left < reached);
         if let Some(stored) = cut {
-            let data: Vec<u8> = slices
-                .iter()
-                .flat_map(|slice| slice.iter().copied())
-                .take(reached)
-                .collect();
-            let before =
-                self.memory[row_of(start + stored, self.row_size, self.memory.len())].to_vec();
+            let data: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).take(reached).collect();
+            let before = self.memory[row_of(start + stored, self.row_size, self.memory.len())].to_vec();
             self.store(start, slices, stored);
-            self.tear.write(
-                &mut self.memory,
-                self.row_size,
-                start + stored,
-                &before,
-                &data[stored..],
-            );
+            self.tear.write(&mut self.memory, self.row_size, start + stored, &before, &data[stored..]);
             self.powered = false;
             self.write_cut = None;
             return Err(TearError::PowerLost);
@@ -331,9 +310,7 @@ impl TearStorage {
         }
         if length > 0 {
             let row_size = self.row_size as usize;
-            self.row_writes[start / row_size..=(end - 1) / row_size]
-                .iter_mut()
-                .for_each(|count| *count += 1);
+            self.row_writes[start / row_size..=(end - 1) / row_size].iter_mut().for_each(|count| *count += 1);
         }
         self.counters.bytes_written += length as u64;
         if let Some(left) = &mut self.write_cut {
@@ -363,14 +340,10 @@ impl ReadStorage for TearStorage {
             None => {}
         }
         if let Some(left) = &mut self.read_cut {
-            match usize::try_from(*left)
-                .ok()
-                .filter(|left| *left < bytes.len())
-            {
+            match usize::try_from(*left).ok().filter(|left| *left < bytes.len()) {
                 Some(read) => {
                     self.counters.bytes_read += read as u64;
-                    self.tear
-                        .read(&mut self.memory, self.row_size, start + read);
+                    self.tear.read(&mut self.memory, self.row_size, start + read);
                     self.powered = false;
                     self.read_cut = None;
                     return Err(TearError::PowerLost);

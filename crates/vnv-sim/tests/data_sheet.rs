@@ -104,14 +104,8 @@ fn reads_and_writes_roll_over_and_ignore_the_upper_address_bits() {
 
 #[test]
 fn the_id_is_four_bytes_and_then_its_last_bit() {
-    assert_eq!(
-        frame(&part(), &[0x9F], 6),
-        [0x04, 0x7F, 0x03, 0x02, 0x00, 0x00]
-    );
-    assert_eq!(
-        frame(&Fram::new(Part::MB85RS2MTA), &[0x9F], 5),
-        [0x04, 0x7F, 0x48, 0x03, 0xFF]
-    );
+    assert_eq!(frame(&part(), &[0x9F], 6), [0x04, 0x7F, 0x03, 0x02, 0x00, 0x00]);
+    assert_eq!(frame(&Fram::new(Part::MB85RS2MTA), &[0x9F], 5), [0x04, 0x7F, 0x48, 0x03, 0xFF]);
 }
 
 #[test]
@@ -123,12 +117,7 @@ fn unknown_opcodes_are_ignored_and_recorded() {
 
 #[test]
 fn block_protection_covers_the_upper_quarter_half_or_all() {
-    for (bits, first) in [
-        (0x00, 0x2000),
-        (0x04, 0x1800),
-        (0x08, 0x1000),
-        (0x0C, 0x0000usize),
-    ] {
+    for (bits, first) in [(0x00, 0x2000), (0x04, 0x1800), (0x08, 0x1000), (0x0C, 0x0000usize)] {
         let fram = part();
         frame(&fram, &[0x06], 0);
         frame(&fram, &[0x01, bits], 0);
@@ -137,11 +126,7 @@ fn block_protection_covers_the_upper_quarter_half_or_all() {
             let [high, low] = address.to_be_bytes();
             frame(&fram, &[0x02, high, low, 0xAA], 0);
             let written = fram.image()[usize::from(address)] == 0xAA;
-            assert_eq!(
-                written,
-                usize::from(address) < first,
-                "{bits:#x} {address:#x}"
-            );
+            assert_eq!(written, usize::from(address) < first, "{bits:#x} {address:#x}");
         }
     }
 }
@@ -159,11 +144,7 @@ fn the_status_is_locked_by_wpen_with_the_pin_low() {
     fram.set_write_protect_low(false);
     frame(&fram, &[0x06], 0);
     frame(&fram, &[0x01, 0x0F], 0);
-    assert_eq!(
-        fram.status(),
-        0x0C,
-        "bit 0 is always 0, WEL is not written and is cleared"
-    );
+    assert_eq!(fram.status(), 0x0C, "bit 0 is always 0, WEL is not written and is cleared");
     frame(&fram, &[0x01, 0x00], 0);
     assert_eq!(fram.status(), 0x0C, "no WRSR without WREN");
 }
@@ -204,16 +185,9 @@ fn frames_cut_within_opcode_or_address_do_nothing() {
         frame(&fram, &[0x06], 0);
         fram.set_tear(Tear::T3(Garbage::Ones));
         fram.cut_after_bits(bits);
-        assert_eq!(
-            try_frame(&fram, &[0x02, 0x00, 0x20, 0xAA, 0xBB]),
-            Err(BusError::PowerLost)
-        );
+        assert_eq!(try_frame(&fram, &[0x02, 0x00, 0x20, 0xAA, 0xBB]), Err(BusError::PowerLost));
         assert_eq!(fram.image(), before, "cut after bit {bits}");
-        assert_eq!(
-            try_frame(&fram, &[0x05]),
-            Err(BusError::PowerLost),
-            "power stays away"
-        );
+        assert_eq!(try_frame(&fram, &[0x05]), Err(BusError::PowerLost), "power stays away");
         fram.power_on();
         assert_eq!(frame(&fram, &[0x05], 1), [0x00]);
     }
@@ -237,10 +211,7 @@ fn a_cut_write_tears_as_told() {
         fram.set_tear(tear);
         fram.cut_after_bits(24 + bits);
         assert_eq!(
-            try_frame(
-                &fram,
-                &[0x02, 0x00, 0x04, 0xA0, 0xA1, 0xA2, 0xA3, 0xA4, 0xA5, 0xA6]
-            ),
+            try_frame(&fram, &[0x02, 0x00, 0x04, 0xA0, 0xA1, 0xA2, 0xA3, 0xA4, 0xA5, 0xA6]),
             Err(BusError::PowerLost)
         );
         assert!(!fram.is_powered());
@@ -256,56 +227,32 @@ fn a_cut_write_tears_as_told() {
     };
     assert_eq!(cut(Tear::T0, 8), with(&[(4, 0xA0)]));
     assert_eq!(cut(Tear::T0, 12), with(&[(4, 0xA0)]));
-    assert_eq!(
-        cut(Tear::T1(Garbage::Ones), 12),
-        with(&[(4, 0xA0), (5, 0xA5)])
-    );
+    assert_eq!(cut(Tear::T1(Garbage::Ones), 12), with(&[(4, 0xA0), (5, 0xA5)]));
     let row: Vec<(usize, u8)> = (0..8).map(|at| (at, 0xFF)).collect();
     assert_eq!(cut(Tear::T2(Garbage::Ones), 12), with(&row));
-    assert_eq!(
-        cut(Tear::T2(Garbage::Ones), 8),
-        with(&row),
-        "chip select is low: the row is still in flight"
-    );
-    assert_eq!(
-        cut(Tear::T2(Garbage::Old), 12),
-        old,
-        "stored bytes of the row go back"
-    );
+    assert_eq!(cut(Tear::T2(Garbage::Ones), 8), with(&row), "chip select is low: the row is still in flight");
+    assert_eq!(cut(Tear::T2(Garbage::Old), 12), old, "stored bytes of the row go back");
     let rest: Vec<(usize, u8)> = (0..11).map(|at| (at, 0xFF)).collect();
     assert_eq!(cut(Tear::T3(Garbage::Ones), 12), with(&rest));
 }
 
 #[test]
 fn a_cut_read_destroys_its_row_on_the_fourth_rung() {
-    for (tear, destroyed) in [
-        (Tear::T3(Garbage::Zeros), false),
-        (Tear::T4(Garbage::Zeros), true),
-    ] {
+    for (tear, destroyed) in [(Tear::T3(Garbage::Zeros), false), (Tear::T4(Garbage::Zeros), true)] {
         let fram = numbered();
         fram.set_tear(tear);
         fram.cut_after_bits(24 + 8 * 2 + 3);
-        assert_eq!(
-            try_frame(&fram, &[0x03, 0x00, 0x07, 0, 0, 0]),
-            Err(BusError::PowerLost)
-        );
+        assert_eq!(try_frame(&fram, &[0x03, 0x00, 0x07, 0, 0, 0]), Err(BusError::PowerLost));
         let image = fram.image();
         assert_eq!(image[8..16] == [0; 8], destroyed);
-        assert_eq!(
-            (&image[..8], &image[16..]),
-            (&numbered().image()[..8], &numbered().image()[16..])
-        );
+        assert_eq!((&image[..8], &image[16..]), (&numbered().image()[..8], &numbered().image()[16..]));
     }
 }
 
 #[test]
 fn the_fifth_rung_drops_and_halves_writes_without_an_error() {
     let fram = numbered();
-    for (bytes, wanted) in [
-        (0, [0x20, 0x21, 0x22]),
-        (1, [0xAA, 0x21, 0x22]),
-        (9, [0xAA, 0xBB, 0x22]),
-    ] {
+    for (bytes, wanted) in [(0, [0x20, 0x21, 0x22]), (1, [0xAA, 0x21, 0x22]), (9, [0xAA, 0xBB, 0x22])] {
         fram.truncate_next_write(bytes);
         frame(&fram, &[0x06], 0);
         frame(&fram, &[0x02, 0x00, 0x20, 0xAA, 0xBB], 0);
@@ -323,10 +270,7 @@ fn counters_know_frames_bits_bytes_and_rows() {
     frame(&fram, &[0x03, 0x00, 0x00], 5);
     let counters = fram.counters();
     assert_eq!(counters.frames, 3);
-    assert_eq!(
-        [0x06, 0x02, 0x03].map(|opcode: usize| counters.frames_by_opcode[opcode]),
-        [1, 1, 1]
-    );
+    assert_eq!([0x06, 0x02, 0x03].map(|opcode: usize| counters.frames_by_opcode[opcode]), [1, 1, 1]);
     assert_eq!((counters.bytes_written, counters.bytes_read), (3, 5));
     assert_eq!(counters.bits, 8 * (1 + 6 + 8));
     assert_eq!(counters.row_writes[..3], [1, 1, 0]);

@@ -8,9 +8,7 @@ use embedded_hal_bus::spi::{CriticalSectionDevice, ExclusiveDevice, NoDelay, Ref
 use proptest::prelude::*;
 use vnv_sim::{BusError, Fram, Tear};
 use vnv_storage::embedded_storage::{ReadStorage as _, Storage as _};
-use vnv_storage::{
-    BlockProtect, Device, Error, OwnedSpiFram, Part, ProbeError, SpiFram, StatusError,
-};
+use vnv_storage::{BlockProtect, Device, Error, OwnedSpiFram, Part, ProbeError, SpiFram, StatusError};
 
 /// Adds up the waits.
 #[derive(Default)]
@@ -28,34 +26,15 @@ fn shared(model: &Fram, part: Part) -> impl Device<Error: std::fmt::Debug> + use
 }
 
 fn owned(model: &Fram, part: Part) -> impl Device<Error: std::fmt::Debug> + use<> {
-    OwnedSpiFram::new(
-        model.bus(),
-        model.chip_select(),
-        part,
-        &mut Waited::default(),
-    )
-    .unwrap()
+    OwnedSpiFram::new(model.bus(), model.chip_select(), part, &mut Waited::default()).unwrap()
 }
 
 #[derive(Clone, Debug)]
 enum Operation {
-    Read {
-        offset: u32,
-        length: usize,
-    },
-    Write {
-        offset: u32,
-        bytes: Vec<u8>,
-    },
-    Gather {
-        offset: u32,
-        slices: Vec<Vec<u8>>,
-    },
-    Abort {
-        offset: u32,
-        bytes: Vec<u8>,
-        after: usize,
-    },
+    Read { offset: u32, length: usize },
+    Write { offset: u32, bytes: Vec<u8> },
+    Gather { offset: u32, slices: Vec<Vec<u8>> },
+    Abort { offset: u32, bytes: Vec<u8>, after: usize },
 }
 
 /// Offsets all over the part, often near its end.
@@ -66,21 +45,12 @@ fn offsets(capacity: u32) -> impl Strategy<Value = u32> {
 fn operations(capacity: u32) -> impl Strategy<Value = Operation> {
     let bytes = || prop::collection::vec(any::<u8>(), 0..200);
     prop_oneof![
-        (offsets(capacity), 0..200usize)
-            .prop_map(|(offset, length)| Operation::Read { offset, length }),
+        (offsets(capacity), 0..200usize).prop_map(|(offset, length)| Operation::Read { offset, length }),
         (offsets(capacity), bytes()).prop_map(|(offset, bytes)| Operation::Write { offset, bytes }),
-        (
-            offsets(capacity),
-            prop::collection::vec(prop::collection::vec(any::<u8>(), 0..6), 0..80)
-        )
+        (offsets(capacity), prop::collection::vec(prop::collection::vec(any::<u8>(), 0..6), 0..80))
             .prop_map(|(offset, slices)| Operation::Gather { offset, slices }),
-        (offsets(capacity), bytes(), 0..4usize).prop_map(|(offset, bytes, after)| {
-            Operation::Abort {
-                offset,
-                bytes,
-                after,
-            }
-        }),
+        (offsets(capacity), bytes(), 0..4usize)
+            .prop_map(|(offset, bytes, after)| { Operation::Abort { offset, bytes, after } }),
     ]
 }
 
@@ -99,23 +69,13 @@ fn step(device: &mut impl Device<Error: std::fmt::Debug>, plain: &mut [u8], oper
             wanted.inspect(|wanted| assert_eq!(bytes, *wanted));
         }
         Operation::Write { offset, bytes } => {
-            assert_eq!(
-                device.write(*offset, bytes).is_ok(),
-                write(plain, *offset, bytes)
-            );
+            assert_eq!(device.write(*offset, bytes).is_ok(), write(plain, *offset, bytes));
         }
         Operation::Gather { offset, slices } => {
             let slices: Vec<&[u8]> = slices.iter().map(Vec::as_slice).collect();
-            assert_eq!(
-                device.write_gather(*offset, &slices).is_ok(),
-                write(plain, *offset, &slices.concat())
-            );
+            assert_eq!(device.write_gather(*offset, &slices).is_ok(), write(plain, *offset, &slices.concat()));
         }
-        Operation::Abort {
-            offset,
-            bytes,
-            after,
-        } => {
+        Operation::Abort { offset, bytes, after } => {
             let mut asked = 0;
             let outcome = device.write_abortable(*offset, &[bytes], &mut || {
                 asked += 1;
@@ -216,38 +176,16 @@ fn probe_knows_the_right_part_the_wrong_one_and_none() {
         assert_eq!(model.violations(), []);
     }
     let model = Fram::new(Part::MB85RS2MTA);
-    let wrong = OwnedSpiFram::new(
-        model.bus(),
-        model.chip_select(),
-        Part::MB85RS4MT,
-        &mut Waited::default(),
-    );
+    let wrong = OwnedSpiFram::new(model.bus(), model.chip_select(), Part::MB85RS4MT, &mut Waited::default());
     let ids = ([0x04, 0x7F, 0x49, 0x03], [0x04, 0x7F, 0x48, 0x03]);
-    assert_eq!(
-        wrong.unwrap_err(),
-        ProbeError::WrongPart {
-            expected: ids.0,
-            found: ids.1
-        }
-    );
+    assert_eq!(wrong.unwrap_err(), ProbeError::WrongPart { expected: ids.0, found: ids.1 });
 
     // A part that does not know RDID leaves the line high.
     let nameless = Part::new("nameless", 8192, vnv_storage::AddressWidth::Two);
     let model = Fram::new(nameless);
-    let absent = OwnedSpiFram::new(
-        model.bus(),
-        model.chip_select(),
-        Part::MB85RS64V,
-        &mut Waited::default(),
-    );
+    let absent = OwnedSpiFram::new(model.bus(), model.chip_select(), Part::MB85RS64V, &mut Waited::default());
     assert_eq!(absent.unwrap_err(), ProbeError::Absent);
-    OwnedSpiFram::new(
-        model.bus(),
-        model.chip_select(),
-        nameless,
-        &mut Waited::default(),
-    )
-    .unwrap();
+    OwnedSpiFram::new(model.bus(), model.chip_select(), nameless, &mut Waited::default()).unwrap();
 }
 
 #[test]
@@ -270,40 +208,19 @@ fn chip_select_rises_after_every_error() {
     // WREN is one byte, the header of WRITE three.
     for bytes in 0..6 {
         model.fail_bus_after_bytes(bytes);
-        assert_eq!(
-            fram.write(0, &[1, 2, 3]),
-            Err(Error::Bus(BusError::Injected))
-        );
-        assert_eq!(
-            fram.status().map(|status| status.bits() & 0xFC),
-            Ok(0),
-            "a new frame is understood"
-        );
+        assert_eq!(fram.write(0, &[1, 2, 3]), Err(Error::Bus(BusError::Injected)));
+        assert_eq!(fram.status().map(|status| status.bits() & 0xFC), Ok(0), "a new frame is understood");
     }
     model.fail_bus_after_bytes(4);
-    assert_eq!(
-        fram.read(0, &mut [0; 4]),
-        Err(Error::Bus(BusError::Injected))
-    );
+    assert_eq!(fram.read(0, &mut [0; 4]), Err(Error::Bus(BusError::Injected)));
     model.fail_chip_select_at(0);
-    assert_eq!(
-        fram.read(0, &mut [0; 4]),
-        Err(Error::ChipSelect(BusError::Injected))
-    );
+    assert_eq!(fram.read(0, &mut [0; 4]), Err(Error::ChipSelect(BusError::Injected)));
     model.fail_chip_select_at(1);
-    assert_eq!(
-        fram.read(0, &mut [0; 4]),
-        Err(Error::ChipSelect(BusError::Injected))
-    );
+    assert_eq!(fram.read(0, &mut [0; 4]), Err(Error::ChipSelect(BusError::Injected)));
     let (mut bus, mut select) = fram.release();
     embedded_hal::digital::OutputPin::set_high(&mut select).unwrap();
     embedded_hal::spi::SpiBus::flush(&mut bus).unwrap();
-    assert!(
-        model
-            .violations()
-            .iter()
-            .all(|offence| !matches!(offence, vnv_sim::Violation::NotFlushed))
-    );
+    assert!(model.violations().iter().all(|offence| !matches!(offence, vnv_sim::Violation::NotFlushed)));
 }
 
 #[test]

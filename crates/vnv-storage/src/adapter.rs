@@ -23,10 +23,7 @@ pub struct Adapter<S> {
 impl<S> Adapter<S> {
     /// Wraps `storage`, with rows of 8 bytes. No bus traffic.
     pub const fn new(storage: S) -> Self {
-        Self {
-            storage,
-            row_size: 8,
-        }
+        Self { storage, row_size: 8 }
     }
 
     /// Wraps `storage`, with rows of `ROW` bytes. A `ROW` that is no power of two does not compile.
@@ -36,10 +33,7 @@ impl<S> Adapter<S> {
     /// ```
     pub const fn with_row_size<const ROW: u32>(storage: S) -> Self {
         const { assert!(ROW.is_power_of_two(), "a row size is a power of two") };
-        Self {
-            storage,
-            row_size: ROW,
-        }
+        Self { storage, row_size: ROW }
     }
 
     /// Ends the adapter and returns the storage.
@@ -77,9 +71,7 @@ impl<S: Storage> ReadStorage for Adapter<S> {
         if !bounds::inside(self.storage.capacity(), offset, bytes.len()) {
             return Err(AdapterError::OutOfBounds);
         }
-        self.storage
-            .read(offset, bytes)
-            .map_err(AdapterError::Storage)
+        self.storage.read(offset, bytes).map_err(AdapterError::Storage)
     }
 
     fn capacity(&self) -> usize {
@@ -92,9 +84,7 @@ impl<S: Storage> Storage for Adapter<S> {
         if !bounds::inside(self.storage.capacity(), offset, bytes.len()) {
             return Err(AdapterError::OutOfBounds);
         }
-        self.storage
-            .write(offset, bytes)
-            .map_err(AdapterError::Storage)
+        self.storage.write(offset, bytes).map_err(AdapterError::Storage)
     }
 }
 
@@ -108,16 +98,14 @@ where
 
     /// One write of the storage per non-empty slice.
     fn write_gather(&mut self, offset: u32, slices: &[&[u8]]) -> Result<(), Self::Error> {
-        let inside = bounds::total(slices)
-            .is_some_and(|length| bounds::inside(self.storage.capacity(), offset, length));
+        let inside =
+            bounds::total(slices).is_some_and(|length| bounds::inside(self.storage.capacity(), offset, length));
         if !inside {
             return Err(AdapterError::OutOfBounds);
         }
         let mut position = offset;
         for slice in slices.iter().filter(|slice| !slice.is_empty()) {
-            self.storage
-                .write(position, slice)
-                .map_err(AdapterError::Storage)?;
+            self.storage.write(position, slice).map_err(AdapterError::Storage)?;
             position = position.saturating_add(slice.len() as u32);
         }
         Ok(())
@@ -166,10 +154,7 @@ mod tests {
     #[test]
     fn nothing_is_written_when_the_end_is_out_of_bounds() {
         let mut device = Adapter::new(Counting(RamStorage::new(), 0));
-        assert_eq!(
-            device.write_gather(13, &[&[1, 2], &[3, 4]]),
-            Err(AdapterError::OutOfBounds)
-        );
+        assert_eq!(device.write_gather(13, &[&[1, 2], &[3, 4]]), Err(AdapterError::OutOfBounds));
         assert_eq!(device.write(16, &[1]), Err(AdapterError::OutOfBounds));
         assert_eq!(device.read(15, &mut [0; 2]), Err(AdapterError::OutOfBounds));
         assert_eq!(device.release().1, 0);

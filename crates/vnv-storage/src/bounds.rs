@@ -2,17 +2,12 @@
 
 /// Whether `length` bytes at `offset` lie inside `capacity` bytes; an access that ends on the last byte does.
 pub(crate) fn inside(capacity: usize, offset: u32, length: usize) -> bool {
-    usize::try_from(offset)
-        .ok()
-        .and_then(|start| start.checked_add(length))
-        .is_some_and(|end| end <= capacity)
+    usize::try_from(offset).ok().and_then(|start| start.checked_add(length)).is_some_and(|end| end <= capacity)
 }
 
 /// Sum of the lengths of `slices`, or `None` if it is beyond `usize`.
 pub(crate) fn total(slices: &[&[u8]]) -> Option<usize> {
-    slices
-        .iter()
-        .try_fold(0usize, |sum, slice| sum.checked_add(slice.len()))
+    slices.iter().try_fold(0usize, |sum, slice| sum.checked_add(slice.len()))
 }
 
 #[cfg(test)]

@@ -52,9 +52,7 @@ where
     ) -> Result<u32, Self::Error> {
         let _ = stop;
         self.write_gather(offset, slices)?;
-        Ok(slices
-            .iter()
-            .fold(0, |sum: u32, slice| sum.saturating_add(slice.len() as u32)))
+        Ok(slices.iter().fold(0, |sum: u32, slice| sum.saturating_add(slice.len() as u32)))
     }
 
     /// Makes all earlier writes durable. A no-op on FRAM, where a byte is stored when its last bit is clocked in.

@@ -38,31 +38,18 @@ impl FileStorage {
     pub fn create(path: impl AsRef<Path>, capacity: u32) -> Result<Self, FileError> {
         let path = path.as_ref();
         if capacity == 0 {
-            return Err(FileError::WrongSize {
-                expected: None,
-                found: 0,
-            });
+            return Err(FileError::WrongSize { expected: None, found: 0 });
         }
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(path)?;
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
         lock(&file)?;
         file.set_len(u64::from(capacity))?;
         file.sync_all()?;
         #[cfg(unix)]
         {
-            let parent = path
-                .parent()
-                .filter(|parent| !parent.as_os_str().is_empty());
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
             File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
         }
-        Ok(Self {
-            file,
-            capacity,
-            row_size: 8,
-        })
+        Ok(Self { file, capacity, row_size: 8 })
     }
 
     /// Opens an existing file; its length is the capacity. Never creates, truncates or extends a file.
@@ -76,15 +63,8 @@ impl FileStorage {
         lock(&file)?;
         let found = file.metadata()?.len();
         match u32::try_from(found) {
-            Ok(capacity) if capacity > 0 => Ok(Self {
-                file,
-                capacity,
-                row_size: 8,
-            }),
-            _ => Err(FileError::WrongSize {
-                expected: None,
-                found,
-            }),
+            Ok(capacity) if capacity > 0 => Ok(Self { file, capacity, row_size: 8 }),
+            _ => Err(FileError::WrongSize { expected: None, found }),
         }
     }
 
@@ -98,10 +78,7 @@ impl FileStorage {
         if storage.capacity == capacity {
             Ok(storage)
         } else {
-            Err(FileError::WrongSize {
-                expected: Some(capacity),
-                found: u64::from(storage.capacity),
-            })
+            Err(FileError::WrongSize { expected: Some(capacity), found: u64::from(storage.capacity) })
         }
     }
 
@@ -115,20 +92,12 @@ impl FileStorage {
 
     fn check(&self, offset: u32, length: Option<usize>) -> Result<(), FileError> {
         let inside = length.is_some_and(|length| bounds::inside(self.capacity(), offset, length));
-        if inside {
-            Ok(())
-        } else {
-            Err(FileError::OutOfBounds)
-        }
+        if inside { Ok(()) } else { Err(FileError::OutOfBounds) }
     }
 }
 
 fn lock(file: &File) -> Result<(), FileError> {
-    if file.try_lock_exclusive()? {
-        Ok(())
-    } else {
-        Err(FileError::Locked)
-    }
+    if file.try_lock_exclusive()? { Ok(()) } else { Err(FileError::Locked) }
 }
 
 /// Why a [`FileStorage`] failed.
@@ -161,19 +130,10 @@ impl fmt::Display for FileError {
         match self {
             Self::OutOfBounds => formatter.write_str("access beyond the end of the device"),
             Self::Locked => formatter.write_str("the file is open elsewhere"),
-            Self::WrongSize {
-                expected: Some(expected),
-                found,
-            } => {
-                write!(
-                    formatter,
-                    "the file holds {found} bytes instead of {expected}"
-                )
+            Self::WrongSize { expected: Some(expected), found } => {
+                write!(formatter, "the file holds {found} bytes instead of {expected}")
             }
-            Self::WrongSize {
-                expected: None,
-                found,
-            } => {
+            Self::WrongSize { expected: None, found } => {
                 write!(formatter, "{found} bytes cannot be the size of a device")
             }
             Self::Io(error) => write!(formatter, "the file failed: {error}"),

@@ -119,9 +119,7 @@ impl<const N: usize> Device for RamStorage<N> {
             .and_then(|start| self.bytes.get_mut(start..start.checked_add(length)?))
             .ok_or(RamError::OutOfBounds)?;
         for slice in slices {
-            let (head, tail) = target
-                .split_at_mut_checked(slice.len())
-                .ok_or(RamError::OutOfBounds)?;
+            let (head, tail) = target.split_at_mut_checked(slice.len()).ok_or(RamError::OutOfBounds)?;
             head.copy_from_slice(slice);
             target = tail;
         }
@@ -146,11 +144,7 @@ mod tests {
         assert_eq!(back, [0, 1, 2, 3, 4]);
         assert_eq!(ram.write(13, &[9, 9, 9, 9]), Err(RamError::OutOfBounds));
         assert_eq!(ram.read(12, &mut back), Err(RamError::OutOfBounds));
-        assert_eq!(
-            ram.bytes()[12..],
-            [1, 2, 3, 4],
-            "a refused write changes nothing"
-        );
+        assert_eq!(ram.bytes()[12..], [1, 2, 3, 4], "a refused write changes nothing");
     }
 
     #[test]
@@ -158,10 +152,7 @@ mod tests {
         let mut ram = RamStorage::<8>::from_bytes([0xAA; 8]);
         ram.write_gather(1, &[&[1], &[], &[2, 3]]).unwrap();
         assert_eq!(*ram.bytes(), [0xAA, 1, 2, 3, 0xAA, 0xAA, 0xAA, 0xAA]);
-        assert_eq!(
-            ram.write_gather(6, &[&[7], &[8, 9]]),
-            Err(RamError::OutOfBounds)
-        );
+        assert_eq!(ram.write_gather(6, &[&[7], &[8, 9]]), Err(RamError::OutOfBounds));
         assert_eq!(ram.into_bytes(), [0xAA, 1, 2, 3, 0xAA, 0xAA, 0xAA, 0xAA]);
     }
 

@@ -42,10 +42,7 @@ fn content_survives_a_second_opening() {
 fn create_does_not_touch_an_existing_file() {
     let path = Path::new("existing");
     fs::write(&path.0, [7; 10]).unwrap();
-    assert!(matches!(
-        FileStorage::create(&path.0, 64),
-        Err(FileError::Io(_))
-    ));
+    assert!(matches!(FileStorage::create(&path.0, 64), Err(FileError::Io(_))));
     assert_eq!(fs::read(&path.0).unwrap(), [7; 10]);
 }
 
@@ -55,28 +52,11 @@ fn open_neither_creates_nor_resizes() {
     assert!(matches!(FileStorage::open(&path.0), Err(FileError::Io(_))));
     assert!(!path.0.exists());
     fs::write(&path.0, []).unwrap();
-    assert!(matches!(
-        FileStorage::open(&path.0),
-        Err(FileError::WrongSize {
-            expected: None,
-            found: 0
-        })
-    ));
+    assert!(matches!(FileStorage::open(&path.0), Err(FileError::WrongSize { expected: None, found: 0 })));
     fs::write(&path.0, [7; 10]).unwrap();
     let other = FileStorage::open_with_capacity(&path.0, 64);
-    assert!(matches!(
-        other,
-        Err(FileError::WrongSize {
-            expected: Some(64),
-            found: 10
-        })
-    ));
-    assert_eq!(
-        FileStorage::open_with_capacity(&path.0, 10)
-            .unwrap()
-            .capacity(),
-        10
-    );
+    assert!(matches!(other, Err(FileError::WrongSize { expected: Some(64), found: 10 })));
+    assert_eq!(FileStorage::open_with_capacity(&path.0, 10).unwrap().capacity(), 10);
     assert_eq!(fs::read(&path.0).unwrap(), [7; 10]);
 }
 
@@ -96,21 +76,9 @@ fn a_second_opener_is_locked_out_until_the_first_is_gone() {
 fn an_access_beyond_the_end_changes_nothing() {
     let path = Path::new("bounds");
     let mut storage = FileStorage::create(&path.0, 8).unwrap();
-    assert!(matches!(
-        storage.write(7, &[1, 2]),
-        Err(FileError::OutOfBounds)
-    ));
-    assert!(matches!(
-        storage.write_gather(6, &[&[1], &[2, 3]]),
-        Err(FileError::OutOfBounds)
-    ));
-    assert!(matches!(
-        storage.read(8, &mut [0]),
-        Err(FileError::OutOfBounds)
-    ));
+    assert!(matches!(storage.write(7, &[1, 2]), Err(FileError::OutOfBounds)));
+    assert!(matches!(storage.write_gather(6, &[&[1], &[2, 3]]), Err(FileError::OutOfBounds)));
+    assert!(matches!(storage.read(8, &mut [0]), Err(FileError::OutOfBounds)));
     assert_eq!(fs::read(&path.0).unwrap(), [0; 8]);
-    assert!(matches!(
-        FileStorage::create(&path.0, 0),
-        Err(FileError::WrongSize { .. })
-    ));
+    assert!(matches!(FileStorage::create(&path.0, 0), Err(FileError::WrongSize { .. })));
 }

@@ -3,18 +3,12 @@
 use embedded_hal_mock::eh1::delay::NoopDelay;
 use embedded_hal_mock::eh1::spi::{Mock, Transaction};
 use vnv_storage::embedded_storage::{ReadStorage as _, Storage as _};
-use vnv_storage::{
-    AddressWidth, BlockProtect, Device as _, Error, Part, ProbeError, SpiFram, StatusError,
-};
+use vnv_storage::{AddressWidth, BlockProtect, Device as _, Error, Part, ProbeError, SpiFram, StatusError};
 
 /// One frame: what is written, in pieces, and what is read.
 fn frame(written: &[&[u8]], read: &[u8]) -> Vec<Transaction<u8>> {
     let mut transactions = vec![Transaction::transaction_start()];
-    transactions.extend(
-        written
-            .iter()
-            .map(|bytes| Transaction::write_vec(bytes.to_vec())),
-    );
+    transactions.extend(written.iter().map(|bytes| Transaction::write_vec(bytes.to_vec())));
     if !read.is_empty() {
         transactions.push(Transaction::read_vec(read.to_vec()));
     }
@@ -22,11 +16,7 @@ fn frame(written: &[&[u8]], read: &[u8]) -> Vec<Transaction<u8>> {
     transactions
 }
 
-fn check<R>(
-    part: Part,
-    frames: &[Vec<Transaction<u8>>],
-    body: impl FnOnce(&mut SpiFram<Mock<u8>>) -> R,
-) -> R {
+fn check<R>(part: Part, frames: &[Vec<Transaction<u8>>], body: impl FnOnce(&mut SpiFram<Mock<u8>>) -> R) -> R {
     let mut fram = SpiFram::without_probe(Mock::new(&frames.concat()), part);
     let result = body(&mut fram);
     fram.release().done();
@@ -37,16 +27,10 @@ fn check<R>(
 fn read() {
     let frames = [frame(&[&[0x03, 0x1F, 0xFE]], &[7, 8])];
     let mut bytes = [0; 2];
-    check(Part::MB85RS64V, &frames, |fram| {
-        fram.read(0x1FFE, &mut bytes)
-    })
-    .unwrap();
+    check(Part::MB85RS64V, &frames, |fram| fram.read(0x1FFE, &mut bytes)).unwrap();
     assert_eq!(bytes, [7, 8]);
     let frames = [frame(&[&[0x03, 0x07, 0xFF, 0xFE]], &[7, 8])];
-    check(Part::MB85RS4MT, &frames, |fram| {
-        fram.read(0x7_FFFE, &mut bytes)
-    })
-    .unwrap();
+    check(Part::MB85RS4MT, &frames, |fram| fram.read(0x7_FFFE, &mut bytes)).unwrap();
 }
 
 #[test]
@@ -65,14 +49,8 @@ fn write_has_a_wren_of_its_own_each_time() {
 
 #[test]
 fn gather_is_one_frame_without_empty_slices() {
-    let frames = [
-        frame(&[&[0x06]], &[]),
-        frame(&[&[0x02, 0x00, 0x10], &[1], &[2, 3]], &[]),
-    ];
-    check(Part::MB85RS64V, &frames, |fram| {
-        fram.write_gather(0x10, &[&[], &[1], &[], &[2, 3], &[]])
-    })
-    .unwrap();
+    let frames = [frame(&[&[0x06]], &[]), frame(&[&[0x02, 0x00, 0x10], &[1], &[2, 3]], &[])];
+    check(Part::MB85RS64V, &frames, |fram| fram.write_gather(0x10, &[&[], &[1], &[], &[2, 3], &[]])).unwrap();
 }
 
 #[test]
@@ -84,34 +62,16 @@ fn gather_of_more_than_32_slices_is_several_frames() {
         frame(&[&[&header[..]], &slices[range]].concat(), &[])
     };
     let wren = || frame(&[&[0x06]], &[]);
-    let frames = [
-        wren(),
-        whole(0, 0..32),
-        wren(),
-        whole(32, 32..64),
-        wren(),
-        whole(64, 64..65),
-    ];
-    check(Part::MB85RS64V, &frames, |fram| {
-        fram.write_gather(0x100, &slices)
-    })
-    .unwrap();
+    let frames = [wren(), whole(0, 0..32), wren(), whole(32, 32..64), wren(), whole(64, 64..65)];
+    check(Part::MB85RS64V, &frames, |fram| fram.write_gather(0x100, &slices)).unwrap();
     let frames = [wren(), whole(0, 0..32)];
-    check(Part::MB85RS64V, &frames, |fram| {
-        fram.write_gather(0x100, &slices[..32])
-    })
-    .unwrap();
+    check(Part::MB85RS64V, &frames, |fram| fram.write_gather(0x100, &slices[..32])).unwrap();
 }
 
 #[test]
 fn an_abortable_write_is_whole_on_a_shared_bus() {
-    let frames = [
-        frame(&[&[0x06]], &[]),
-        frame(&[&[0x02, 0x00, 0x00], &[5; 200]], &[]),
-    ];
-    let written = check(Part::MB85RS64V, &frames, |fram| {
-        fram.write_abortable(0, &[&[5; 200]], &mut || true)
-    });
+    let frames = [frame(&[&[0x06]], &[]), frame(&[&[0x02, 0x00, 0x00], &[5; 200]], &[])];
+    let written = check(Part::MB85RS64V, &frames, |fram| fram.write_abortable(0, &[&[5; 200]], &mut || true));
     assert_eq!(written, Ok(200));
 }
 
@@ -127,10 +87,7 @@ fn nothing_is_sent_for_empty_or_refused_accesses() {
         assert_eq!(fram.read(8191, &mut [0; 2]), Err(Error::OutOfBounds));
         assert_eq!(fram.write(8192, &[0]), Err(Error::OutOfBounds));
         assert_eq!(fram.write(u32::MAX, &[0; 2]), Err(Error::OutOfBounds));
-        assert_eq!(
-            fram.write_gather(8190, &[&[0], &[0; 2]]),
-            Err(Error::OutOfBounds)
-        );
+        assert_eq!(fram.write_gather(8190, &[&[0], &[0; 2]]), Err(Error::OutOfBounds));
     });
 }
 
@@ -150,23 +107,15 @@ fn status_and_protection() {
         ]
     };
     let quarter = BlockProtect::UpperQuarter;
-    check(Part::MB85RS64V, &protect(0x44), |fram| {
-        fram.set_block_protect(quarter)
-    })
-    .unwrap();
-    let refused = check(Part::MB85RS64V, &protect(0x40), |fram| {
-        fram.set_block_protect(quarter)
-    });
+    check(Part::MB85RS64V, &protect(0x44), |fram| fram.set_block_protect(quarter)).unwrap();
+    let refused = check(Part::MB85RS64V, &protect(0x40), |fram| fram.set_block_protect(quarter));
     assert!(matches!(refused, Err(StatusError::Refused { found }) if found.bits() == 0x40));
 }
 
 #[test]
 fn probe_by_id() {
-    let probe = |id: [u8; 4]| {
-        check(Part::MB85RS64V, &[frame(&[&[0x9F]], &id)], |fram| {
-            fram.probe(&mut NoopDelay::new())
-        })
-    };
+    let probe =
+        |id: [u8; 4]| check(Part::MB85RS64V, &[frame(&[&[0x9F]], &id)], |fram| fram.probe(&mut NoopDelay::new()));
     assert_eq!(probe([0x04, 0x7F, 0x03, 0x02]), Ok(()));
     assert_eq!(probe([0xFF; 4]), Err(ProbeError::Absent));
     assert_eq!(probe([0x00; 4]), Err(ProbeError::Absent));
@@ -178,12 +127,8 @@ fn probe_by_id() {
 fn probe_by_the_write_enable_latch() {
     let part = Part::new("without id", 16 * 1024, AddressWidth::Two);
     let probe = |set: u8, clear: u8| {
-        let frames = [
-            frame(&[&[0x06]], &[]),
-            frame(&[&[0x05]], &[set]),
-            frame(&[&[0x04]], &[]),
-            frame(&[&[0x05]], &[clear]),
-        ];
+        let frames =
+            [frame(&[&[0x06]], &[]), frame(&[&[0x05]], &[set]), frame(&[&[0x04]], &[]), frame(&[&[0x05]], &[clear])];
         check(part, &frames, |fram| fram.probe(&mut NoopDelay::new()))
     };
     assert_eq!(probe(0x02, 0x00), Ok(()));

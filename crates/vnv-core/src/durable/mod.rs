@@ -115,8 +115,7 @@ unsafe impl<T: Durable> DurableObject for T {
 struct SliceSchema<T>(core::marker::PhantomData<T>);
 
 impl<T: Durable> SliceSchema<T> {
-    const WRITER: &'static SchemaWriter =
-        &SchemaWriter::new().byte(kind::SLICE).u32(size_of::<T>()).bytes(T::SCHEMA);
+    const WRITER: &'static SchemaWriter = &SchemaWriter::new().byte(kind::SLICE).u32(size_of::<T>()).bytes(T::SCHEMA);
 }
 
 // SAFETY: a slice is its elements, one after the other, which hold the rules.
@@ -150,7 +149,10 @@ unsafe impl<T: Durable> DurableObject for [T] {
 const fn check<T>() {
     assert!(align_of::<T>() <= 8, "objects have an alignment of at most 8");
     assert!(size_of::<T>() > 0, "a durable object has at least one byte");
-    assert!(!core::mem::needs_drop::<T>(), "a durable type cannot need `Drop`: its destructor would not run after a power failure");
+    assert!(
+        !core::mem::needs_drop::<T>(),
+        "a durable type cannot need `Drop`: its destructor would not run after a power failure"
+    );
 }
 
 /// Used by the derive: zeroes `from..to` of the value.

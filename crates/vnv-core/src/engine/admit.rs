@@ -168,7 +168,7 @@ where
         }
         if is_slice {
             // SAFETY: a slice's bitmap, of this block, not borrowed by anyone else.
-            unsafe { resident.bitmap(block_len) }.fill(0);
+            unsafe { resident.bitmap(block_len) }.clear();
         }
         Ok(resident)
     }

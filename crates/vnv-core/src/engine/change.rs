@@ -129,7 +129,7 @@ where
         let now = self.dirty_cost(index, header.state);
         let (first, last) = (from / GRANULE, to.div_ceil(GRANULE));
         let Some(bitmap) = self.bitmap(index) else { return Ok(()) };
-        let is_set = |at: usize| bitmap.get(at / 8).is_some_and(|byte| byte & 1 << (at % 8) != 0);
+        let is_set = |at: usize| bitmap.get(at);
         let mut cost = now;
         if header.state & state::DIRTY == 0 {
             let (runs, granules) = count(bitmap);
@@ -151,11 +151,7 @@ where
         }
         let (entry, item) = self.entry_and_item(resident);
         self.admit((cost + entry).saturating_sub(now), item)?;
-        for at in first..last {
-            if let Some(byte) = bitmap.get_mut(at / 8) {
-                *byte |= 1 << (at % 8);
-            }
-        }
+        (first..last).for_each(|at| bitmap.set(at, true));
         self.became_dirty(resident, true);
         self.dirty = self.dirty + cost - now;
         Ok(())

@@ -115,7 +115,7 @@ where
         };
         if is_slice {
             // SAFETY: a slice's bitmap, of this block, not borrowed by anyone else.
-            unsafe { resident.bitmap(block_len) }.fill(0);
+            unsafe { resident.bitmap(block_len) }.clear();
         }
         let word = (entry.word() & !crate::entry::TAG_MASK) | header.tag;
         resident.update(|resident| resident.word = word);
@@ -138,7 +138,11 @@ where
         let crc = block_crc(self.identity(index, entry.place()), header.tag, object);
         let tag = crate::entry::TAG_MASK & entry.word();
         let sound = header.tag_matches(tag) && units == usize::from(entry.units()) && crc == header.crc;
-        if sound && is_valid.is_none_or(|is_valid| is_valid(object)) { Ok(header) } else { Err(Error::Damaged { index }) }
+        if sound && is_valid.is_none_or(|is_valid| is_valid(object)) {
+            Ok(header)
+        } else {
+            Err(Error::Damaged { index })
+        }
     }
 
     /// The bytes of a live object, loaded if need be, without a type: for tracing and tools.
@@ -197,11 +201,8 @@ where
                     return Ok(offset);
                 }
             }
-            let mut view = View {
-                entries: &self.entries[..usize::from(self.used)],
-                arena: &self.arena,
-                unit: self.geometry.unit,
-            };
+            let mut view =
+                View { entries: &self.entries[..usize::from(self.used)], arena: &self.arena, unit: self.geometry.unit };
             let victim = self.policy.victim(&mut view).ok_or(Error::RamFull)?;
             self.evict(victim)?;
         }

@@ -223,7 +223,11 @@ where
     /// Bytes that a snapshot now would write.
     pub const fn dirty_bytes(&self) -> u32 {
         let bytes = self.dirty + self.root_dirty;
-        if bytes == 0 { 0 } else { (bytes + snapshot_fixed(self.entries.len() as u16)).next_multiple_of(self.geometry.unit) }
+        if bytes == 0 {
+            0
+        } else {
+            (bytes + snapshot_fixed(self.entries.len() as u16)).next_multiple_of(self.geometry.unit)
+        }
     }
 
     /// Whether a transaction is running.
@@ -420,9 +424,9 @@ where
         // The live ranges in rising order, by selection: no memory, quadratic, and rare.
         let mut live = core::iter::from_fn(|| {
             let places = entries[..used].iter().filter(|entry| entry.type_index() != 0).map(|e| (e.place, e.units()));
-            let old = items.iter().filter_map(|item| {
-                entries.get(usize::from(item.index())).map(|entry| (item.place, entry.units()))
-            });
+            let old = items
+                .iter()
+                .filter_map(|item| entries.get(usize::from(item.index())).map(|entry| (item.place, entry.units())));
             let next = places
                 .chain(old)
                 .filter(|(place, units)| *place != NO_PLACE && *units != 0 && after.is_none_or(|after| *place > after))
@@ -433,7 +437,8 @@ where
         });
         let rebuilt = self.space.rebuild(self.geometry.data_units, &mut live).is_ok();
         // Two blocks at one place are seen once above.
-        let entries = self.entries[..used].iter().filter(|e| e.type_index() != 0 && e.place != NO_PLACE && e.units() != 0);
+        let entries =
+            self.entries[..used].iter().filter(|e| e.type_index() != 0 && e.place != NO_PLACE && e.units() != 0);
         rebuilt && found >= entries.count()
     }
 

@@ -1,7 +1,7 @@
 //! What a snapshot holds of the engine's state: entries of everything uncommitted, and the dirty bytes.
 
-use super::sync::{count, runs};
 use super::Engine;
+use super::sync::{count, runs};
 use crate::arena::state;
 use crate::block::{BlockHeader, GRANULE, HEADER};
 use crate::entry::flag;

@@ -1,7 +1,7 @@
 //! Writing dirty objects out: to fresh places, to their own (last resort), or as deltas applied in place.
 
 use super::{Engine, EngineError};
-use crate::arena::{MUTABLE, Resident, bitmap_bytes, state};
+use crate::arena::{Bits, MUTABLE, Resident, bitmap_bytes, state};
 use crate::block::{BlockHeader, GRANULE, HEADER, block_crc};
 use crate::entry::{NO_PLACE, TAG_MASK, flag};
 use crate::error::Error;
@@ -12,16 +12,14 @@ use vnv_alloc::OffsetAllocator;
 use vnv_storage::Device;
 
 /// The runs of set granules in a bitmap: `(first, count)`.
-pub(super) fn runs(bitmap: &[u8]) -> impl Iterator<Item = (u16, u16)> + '_ {
-    let granules = bitmap.len() * 8;
-    let is_set = move |at: usize| bitmap.get(at / 8).is_some_and(|byte| byte & 1 << (at % 8) != 0);
+pub(super) fn runs(bitmap: Bits) -> impl Iterator<Item = (u16, u16)> {
     let mut at = 0;
     core::iter::from_fn(move || {
-        while at < granules && !is_set(at) {
+        while at < bitmap.bits() && !bitmap.get(at) {
             at += 1;
         }
         let first = at;
-        while at < granules && is_set(at) {
+        while bitmap.get(at) {
             at += 1;
         }
         (at > first).then_some((first as u16, (at - first) as u16))
@@ -29,7 +27,7 @@ pub(super) fn runs(bitmap: &[u8]) -> impl Iterator<Item = (u16, u16)> + '_ {
 }
 
 /// Runs and granules set in a bitmap.
-pub(super) fn count(bitmap: &[u8]) -> (u32, u32) {
+pub(super) fn count(bitmap: Bits) -> (u32, u32) {
     runs(bitmap).fold((0, 0), |(runs, granules), (_, count)| (runs + 1, granules + u32::from(count)))
 }
 
@@ -41,7 +39,7 @@ where
     R: OffsetAllocator,
     S: OffsetAllocator,
 {
-    pub(super) fn bitmap(&self, index: u16) -> Option<&mut [u8]> {
+    pub(super) fn bitmap(&self, index: u16) -> Option<Bits> {
         let resident = self.resident(index)?;
         // SAFETY: the state says that the object is a slice; the length is the block's.
         (resident.header().state & state::SLICE != 0).then(|| unsafe { resident.bitmap(self.block_len(index)) })
@@ -54,7 +52,7 @@ where
         } else if state & state::PARTIAL == 0 {
             self.whole_cost(index)
         } else {
-            let (runs, granules) = self.bitmap(index).map_or((0, 0), |bitmap| count(bitmap));
+            let (runs, granules) = self.bitmap(index).map_or((0, 0), count);
             Self::partial_cost(runs, granules)
         }
     }
@@ -97,7 +95,7 @@ where
             }
         }
         if let Some(bitmap) = self.bitmap(index) {
-            bitmap.fill(0);
+            bitmap.clear();
         }
         self.change_slot(index, |entry| entry.place = place);
         let tag = self.tag;
@@ -320,7 +318,7 @@ where
         let block = unsafe { resident.block_bytes(self.block_len(index)) };
         self.write_granules(index, block)?;
         if let Some(bitmap) = self.bitmap(index) {
-            bitmap.fill(0);
+            bitmap.clear();
         }
         resident.update(|header| header.state &= !state::UNAPPLIED);
         Ok(())

@@ -2,7 +2,7 @@
 //! no work list.
 
 use super::{Engine, EngineError};
-use crate::arena::Resident;
+use crate::arena::{Bits, Resident};
 use crate::block::{BlockHeader, HEADER};
 use crate::entry::{ObjectId, SCHEMA_TYPE, flag};
 use crate::error::Error;
@@ -46,22 +46,20 @@ where
     R: OffsetAllocator,
     S: OffsetAllocator,
 {
-    fn colours(&self) -> Option<&mut [u8]> {
+    fn colours(&self) -> Option<Bits> {
         let marks = self.marks.as_ref()?;
         // SAFETY: the range was allocated for the bitmaps when the cycle began, with one header word in front,
         // and is given back only at its end.
-        Some(unsafe { self.arena.at(marks.offset).block_bytes_mut((usize::from(marks.words) - 1) * 8) })
+        Some(unsafe { self.arena.at(marks.offset).bits((usize::from(marks.words) - 1) * 8) })
     }
 
     fn colour(&self, index: u16, black: bool) -> bool {
-        let at = usize::from(index) * 2 + usize::from(black);
-        self.colours().is_some_and(|bits| bits.get(at / 8).is_some_and(|byte| byte & 1 << (at % 8) != 0))
+        self.colours().is_some_and(|bits| bits.get(usize::from(index) * 2 + usize::from(black)))
     }
 
     fn set_colour(&self, index: u16, black: bool, set: bool) {
-        let at = usize::from(index) * 2 + usize::from(black);
-        if let Some(byte) = self.colours().and_then(|bits| bits.get_mut(at / 8)) {
-            *byte = if set { *byte | 1 << (at % 8) } else { *byte & !(1 << (at % 8)) };
+        if let Some(bits) = self.colours() {
+            bits.set(usize::from(index) * 2 + usize::from(black), set);
         }
     }
 
@@ -94,7 +92,7 @@ where
         let offset = self.ram_allocate(bytes, false)?;
         self.marks = Some(Marks { offset, words: self.arena_words(bytes, false), next: 0 });
         if let Some(bits) = self.colours() {
-            bits.fill(0);
+            bits.clear();
         }
         Ok(())
     }
@@ -126,9 +124,9 @@ where
             }
         }
         let first = self.marks.as_ref().map_or(0, |marks| marks.next);
-        let grey = (first..self.used).chain(0..first).find(|&index| {
-            self.colour(index, false) && !self.colour(index, true) && self.is_live(index)
-        });
+        let grey = (first..self.used)
+            .chain(0..first)
+            .find(|&index| self.colour(index, false) && !self.colour(index, true) && self.is_live(index));
         let Some(index) = grey else { return Ok(Collected::Done(self.sweep())) };
         if let Some(marks) = &mut self.marks {
             marks.next = index;

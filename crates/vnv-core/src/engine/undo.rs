@@ -76,7 +76,10 @@ where
             let index = self.items.get(at).map_or(0, |item| item.index());
             let entry = self.slot(index);
             let word = self.word(index);
-            if entry.type_index() != 0 && word & (flag::DEAD | flag::HAS_ITEM) == flag::DEAD && entry.place() == NO_PLACE {
+            if entry.type_index() != 0
+                && word & (flag::DEAD | flag::HAS_ITEM) == flag::DEAD
+                && entry.place() == NO_PLACE
+            {
                 self.release_slot(index, word & flag::PENDING);
             }
         }

@@ -227,7 +227,9 @@ impl<'s> Schema<'s> {
                         None
                     }
                     Node::Array { count: _, element } => Some(Open { left: 1, size: element, kind: kind::ARRAY }),
-                    Node::Slice { element } if top && element > 0 => Some(Open { left: 1, size: element, kind: kind::SLICE }),
+                    Node::Slice { element } if top && element > 0 => {
+                        Some(Open { left: 1, size: element, kind: kind::SLICE })
+                    }
                     Node::Slice { .. } => return Err(SchemaError::Malformed),
                     Node::Struct { size, fields, .. } => Some(Open { left: fields.into(), size, kind: kind::STRUCT }),
                     Node::Enum { size, tag, variants, .. } if tag <= size => {

@@ -20,7 +20,10 @@ impl SchemaWriter {
     /// Appends a byte.
     #[must_use]
     pub const fn byte(mut self, byte: u8) -> Self {
-        assert!(self.len < MAX_SCHEMA, "the schema of this type is longer than 1024 bytes: split the type, or shorten names");
+        assert!(
+            self.len < MAX_SCHEMA,
+            "the schema of this type is longer than 1024 bytes: split the type, or shorten names"
+        );
         self.bytes[self.len] = byte;
         self.len += 1;
         self

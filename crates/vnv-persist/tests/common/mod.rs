@@ -351,9 +351,9 @@ pub fn record(seed: u64, steps: u32) -> (Vec<u8>, Rc<RefCell<Trace>>, Model) {
         }
     };
 
-
     heap.set_observer(Some(&observer));
-    let mut life = Life { heap: &heap, model: &model, random: Random(seed * 2 + 1), operations: Cell::new(0), full: Cell::new(0) };
+    let mut life =
+        Life { heap: &heap, model: &model, random: Random(seed * 2 + 1), operations: Cell::new(0), full: Cell::new(0) };
     life.begin().unwrap();
     for step in 0..steps {
         if let Err(error) = life.step() {

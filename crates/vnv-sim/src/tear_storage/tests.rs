@@ -10,10 +10,7 @@ fn every_cut_point_of_a_gathered_write_leaves_its_prefix() {
     for cut in 0..12 {
         let mut memory = filled();
         memory.cut_after_bytes(cut);
-        assert_eq!(
-            memory.write_gather(4, &[&[0xA0; 5], &[], &[0xB0; 7]]),
-            Err(TearError::PowerLost)
-        );
+        assert_eq!(memory.write_gather(4, &[&[0xA0; 5], &[], &[0xB0; 7]]), Err(TearError::PowerLost));
         let wanted: Vec<u8> = (0..64u8)
             .map(|at| match u64::from(at) {
                 index if index < 4 || index >= 4 + cut => at,
@@ -44,10 +41,7 @@ fn nothing_works_until_power_returns() {
     memory.cut_now();
     assert_eq!(memory.read(0, &mut [0]), Err(TearError::PowerLost));
     assert_eq!(memory.write(0, &[9]), Err(TearError::PowerLost));
-    assert_eq!(
-        memory.write_abortable(0, &[&[9]], &mut || false),
-        Err(TearError::PowerLost)
-    );
+    assert_eq!(memory.write_abortable(0, &[&[9]], &mut || false), Err(TearError::PowerLost));
     assert_eq!(memory.sync(), Err(TearError::PowerLost));
     memory.power_on();
     assert_eq!(memory.write(0, &[9]), Ok(()));
@@ -63,17 +57,8 @@ fn every_rung_damages_no_more_than_the_contract_allows() {
             assert_eq!(memory.write(13, &[0xEE; 20]), Err(TearError::PowerLost));
             let row = (13 + cut as usize) / 8 * 8;
             let damaged = row..(row + 8).max(33);
-            for (at, &byte) in memory
-                .image()
-                .iter()
-                .enumerate()
-                .filter(|(at, _)| !damaged.contains(at))
-            {
-                let wanted = if (13..33).contains(&at) {
-                    0xEE
-                } else {
-                    at as u8
-                };
+            for (at, &byte) in memory.image().iter().enumerate().filter(|(at, _)| !damaged.contains(at)) {
+                let wanted = if (13..33).contains(&at) { 0xEE } else { at as u8 };
                 assert_eq!(byte, wanted, "{tear:?} cut {cut} at {at}");
             }
         }
@@ -82,11 +67,7 @@ fn every_rung_damages_no_more_than_the_contract_allows() {
 
 #[test]
 fn a_cut_read_destroys_its_row_on_the_fourth_rung_only() {
-    for (tear, destroyed) in [
-        (Tear::T0, false),
-        (Tear::T3(Garbage::Ones), false),
-        (Tear::T4(Garbage::Ones), true),
-    ] {
+    for (tear, destroyed) in [(Tear::T0, false), (Tear::T3(Garbage::Ones), false), (Tear::T4(Garbage::Ones), true)] {
         let mut memory = filled().with_tear(tear);
         memory.cut_after_bytes_read(10);
         assert_eq!(memory.read(0, &mut [0; 32]), Err(TearError::PowerLost));
@@ -133,13 +114,7 @@ fn counters_know_transactions_bytes_and_rows() {
     memory.read(0, &mut [0; 5]).unwrap();
     memory.read(0, &mut []).unwrap();
     memory.sync().unwrap();
-    let counters = Counters {
-        reads: 1,
-        writes: 2,
-        bytes_read: 5,
-        bytes_written: 11,
-        syncs: 1,
-    };
+    let counters = Counters { reads: 1, writes: 2, bytes_read: 5, bytes_written: 11, syncs: 1 };
     assert_eq!(memory.counters(), counters);
     assert_eq!(memory.row_writes(), [1, 1, 0, 0, 0, 0, 0, 1]);
     memory.reset_counters();
@@ -153,10 +128,7 @@ fn bounds_are_exact_and_refusals_change_nothing() {
     memory.write(63, &[1]).unwrap();
     assert_eq!(memory.write(63, &[2, 2]), Err(TearError::OutOfBounds));
     assert_eq!(memory.read(64, &mut [0]), Err(TearError::OutOfBounds));
-    assert_eq!(
-        memory.write_gather(60, &[&[1; 3], &[1; 2]]),
-        Err(TearError::OutOfBounds)
-    );
+    assert_eq!(memory.write_gather(60, &[&[1; 3], &[1; 2]]), Err(TearError::OutOfBounds));
     assert_eq!(memory.image()[60..], [60, 61, 62, 1]);
     assert_eq!(memory.counters().writes, 1);
 }
@@ -173,8 +145,5 @@ fn an_aborted_write_is_a_prefix_of_whole_chunks() {
     assert_eq!(written, Ok(8));
     assert_eq!(memory.image()[..9], [9, 9, 9, 9, 9, 9, 9, 9, 8]);
     assert_eq!(memory.counters().writes, 1);
-    assert_eq!(
-        memory.write_abortable(0, &[&[1; 16]], &mut || false),
-        Ok(16)
-    );
+    assert_eq!(memory.write_abortable(0, &[&[1; 16]], &mut || false), Ok(16));
 }

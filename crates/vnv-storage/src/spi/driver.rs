@@ -48,12 +48,7 @@ type Failure<T> = Error<<T as Transport>::BusError, <T as Transport>::PinError>;
 
 impl<T: Transport> Fram<T> {
     /// Writes `slices` from `offset` on, or the prefix that `stop` leaves. Returns the bytes written.
-    fn write_slices(
-        &mut self,
-        offset: u32,
-        slices: &[&[u8]],
-        mut stop: Stop<'_>,
-    ) -> Result<u32, Failure<T>> {
+    fn write_slices(&mut self, offset: u32, slices: &[&[u8]], mut stop: Stop<'_>) -> Result<u32, Failure<T>> {
         let total = bounds::total(slices)
             .filter(|total| bounds::inside(self.capacity(), offset, *total))
             .and_then(|total| u32::try_from(total).ok())
@@ -62,9 +57,7 @@ impl<T: Transport> Fram<T> {
         let mut rest = slices;
         while written < total {
             let (frame, later) = split_frame(rest, T::MAX_SLICES);
-            let length = frame
-                .iter()
-                .fold(0, |sum: u32, slice| sum.saturating_add(slice.len() as u32));
+            let length = frame.iter().fold(0, |sum: u32, slice| sum.saturating_add(slice.len() as u32));
             let again: Stop<'_> = match &mut stop {
                 Some(stop) => Some(&mut **stop),
                 None => None,
@@ -84,14 +77,8 @@ impl<T: Transport> Fram<T> {
 
 /// Splits `slices` behind the last one that fits in a frame of `most` non-empty slices.
 fn split_frame<'a, 'b>(slices: &'a [&'b [u8]], most: usize) -> (&'a [&'b [u8]], &'a [&'b [u8]]) {
-    let filled = slices
-        .iter()
-        .enumerate()
-        .filter(|(_, slice)| !slice.is_empty());
-    let end = filled
-        .map(|(index, _)| index)
-        .nth(most)
-        .unwrap_or(slices.len());
+    let filled = slices.iter().enumerate().filter(|(_, slice)| !slice.is_empty());
+    let end = filled.map(|(index, _)| index).nth(most).unwrap_or(slices.len());
     slices.split_at_checked(end).unwrap_or((slices, &[]))
 }
 
@@ -105,8 +92,7 @@ impl<T: Transport> ReadStorage for Fram<T> {
         if bytes.is_empty() {
             return Ok(());
         }
-        self.transport
-            .read(&addressed(READ, &self.part, offset), bytes)
+        self.transport.read(&addressed(READ, &self.part, offset), bytes)
     }
 
     fn capacity(&self) -> usize {
@@ -155,9 +141,6 @@ mod tests {
         assert_eq!(split_frame(&slices, 1), (&slices[..3], &slices[3..]));
         assert_eq!(split_frame(&slices, 2), (&slices[..4], &slices[4..]));
         assert_eq!(split_frame(&slices, 3), (&slices[..], &slices[6..]));
-        assert_eq!(
-            split_frame(&slices, usize::MAX),
-            (&slices[..], &slices[6..])
-        );
+        assert_eq!(split_frame(&slices, usize::MAX), (&slices[..], &slices[6..]));
     }
 }

@@ -79,10 +79,7 @@ impl<B: fmt::Debug, P: fmt::Debug> fmt::Display for ProbeError<B, P> {
             Self::Access(error) => error.fmt(formatter),
             Self::Absent => formatter.write_str("no part answers"),
             Self::WrongPart { expected, found } => {
-                write!(
-                    formatter,
-                    "the part has the id {found:02X?} instead of {expected:02X?}"
-                )
+                write!(formatter, "the part has the id {found:02X?} instead of {expected:02X?}")
             }
             Self::NoWriteEnable => formatter.write_str("the part does not obey WREN and WRDI"),
         }
@@ -93,11 +90,7 @@ impl<B: fmt::Debug, P: fmt::Debug> fmt::Display for StatusError<B, P> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Access(error) => error.fmt(formatter),
-            Self::Refused { found } => write!(
-                formatter,
-                "the status register still holds {:#04x}",
-                found.bits()
-            ),
+            Self::Refused { found } => write!(formatter, "the status register still holds {:#04x}", found.bits()),
         }
     }
 }

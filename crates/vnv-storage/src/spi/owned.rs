@@ -50,14 +50,7 @@ impl<BUS: SpiBus, CS: OutputPin> Fram<Owned<BUS, CS>> {
     /// A driver that believes that `part` is there, has been powered for 0.6 ms, and that chip select is high. No bus
     /// traffic.
     pub const fn without_probe(bus: BUS, chip_select: CS, part: Part) -> Self {
-        Self::from_transport(
-            Owned {
-                bus,
-                chip_select,
-                chunk_size: CHUNK_SIZE,
-            },
-            part,
-        )
+        Self::from_transport(Owned { bus, chip_select, chunk_size: CHUNK_SIZE }, part)
     }
 
     /// Sets the bytes between two questions of [`Device::write_abortable`](crate::Device::write_abortable); 0 is taken
@@ -87,7 +80,7 @@ impl<BUS: SpiBus, CS: OutputPin> Owned<BUS, CS> {
             return Err(Error::ChipSelect(error));
         }
         let sent = body(&mut self.bus, self.chunk_size);
-        let flushed: Result<(), BUS::Error> = Ok(());
+        let flushed = self.bus.flush();
         let raised = self.chip_select.set_high();
         let result = sent.map_err(Error::Bus)?;
         flushed.map_err(Error::Bus)?;
@@ -122,11 +115,7 @@ impl<BUS: SpiBus, CS: OutputPin> Transport for Owned<BUS, CS> {
         })
     }
 
-    fn read(
-        &mut self,
-        header: &Header,
-        bytes: &mut [u8],
-    ) -> Result<(), Error<BUS::Error, CS::Error>> {
+    fn read(&mut self, header: &Header, bytes: &mut [u8]) -> Result<(), Error<BUS::Error, CS::Error>> {
         self.frame(|bus, _| {
             bus.write(header)?;
             bus.read(bytes)
@@ -135,10 +124,7 @@ impl<BUS: SpiBus, CS: OutputPin> Transport for Owned<BUS, CS> {
 }
 
 /// One bus write for each slice. Returns the bytes written.
-fn write_all<'a, BUS: SpiBus>(
-    bus: &mut BUS,
-    slices: impl Iterator<Item = &'a [u8]>,
-) -> Result<u32, BUS::Error> {
+fn write_all<'a, BUS: SpiBus>(bus: &mut BUS, slices: impl Iterator<Item = &'a [u8]>) -> Result<u32, BUS::Error> {
     let mut sent = 0u32;
     for slice in slices {
         bus.write(slice)?;

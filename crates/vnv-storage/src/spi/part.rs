@@ -46,8 +46,7 @@ pub struct Part {
 
 impl Part {
     /// 8 KiB, 20 MHz, 3.0 to 5.5 V (DS501-00015). The data sheet is silent on rows: 8 bytes are assumed.
-    pub const MB85RS64V: Self =
-        Self::new("MB85RS64V", 8 * 1024, AddressWidth::Two).with_id([0x04, 0x7F, 0x03, 0x02]);
+    pub const MB85RS64V: Self = Self::new("MB85RS64V", 8 * 1024, AddressWidth::Two).with_id([0x04, 0x7F, 0x03, 0x02]);
 
     /// 256 KiB, 25 MHz (DS501-00023). The data sheet is silent on rows: 8 bytes are assumed.
     pub const MB85RS2MT: Self = Self::new("MB85RS2MT", 256 * 1024, AddressWidth::Three)
@@ -69,12 +68,7 @@ impl Part {
         .with_max_clock_hz(33_000_000);
 
     /// Every part of the table above.
-    pub const ALL: [Self; 4] = [
-        Self::MB85RS64V,
-        Self::MB85RS2MT,
-        Self::MB85RS2MTA,
-        Self::MB85RS4MT,
-    ];
+    pub const ALL: [Self; 4] = [Self::MB85RS64V, Self::MB85RS2MT, Self::MB85RS2MTA, Self::MB85RS4MT];
 
     /// A part of `capacity` bytes without id, whose WEL clears after each write, with rows of 8 bytes and a clock of
     /// up to 20 MHz.

@@ -19,10 +19,7 @@ impl<T: Transport> Fram<T> {
     /// [`ProbeError::Absent`] if the answer is all ones or all zeros, [`ProbeError::WrongPart`] if the id is another
     /// one, [`ProbeError::NoWriteEnable`] if a part without id does not obey WREN and WRDI, [`ProbeError::Access`] if
     /// the bus or the pin failed.
-    pub fn probe(
-        &mut self,
-        delay: &mut impl DelayNs,
-    ) -> Result<(), ProbeError<T::BusError, T::PinError>> {
+    pub fn probe(&mut self, delay: &mut impl DelayNs) -> Result<(), ProbeError<T::BusError, T::PinError>> {
         self.transport.idle()?;
         delay.delay_us(POWER_UP_MICROSECONDS);
         match self.part.id {

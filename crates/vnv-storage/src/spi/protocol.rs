@@ -19,24 +19,15 @@ pub(super) const RDID: u8 = 0x9F;
 
 /// A command without address.
 pub(super) const fn command(opcode: u8) -> Header {
-    Header {
-        bytes: [opcode, 0, 0, 0],
-        length: 1,
-    }
+    Header { bytes: [opcode, 0, 0, 0], length: 1 }
 }
 
 /// A command with an address, high byte first.
 pub(super) const fn addressed(opcode: u8, part: &Part, address: u32) -> Header {
     let [_, high, middle, low] = address.to_be_bytes();
     match part.address_width {
-        AddressWidth::Two => Header {
-            bytes: [opcode, middle, low, 0],
-            length: 3,
-        },
-        AddressWidth::Three => Header {
-            bytes: [opcode, high, middle, low],
-            length: 4,
-        },
+        AddressWidth::Two => Header { bytes: [opcode, middle, low, 0], length: 3 },
+        AddressWidth::Three => Header { bytes: [opcode, high, middle, low], length: 4 },
     }
 }
 
@@ -47,13 +38,7 @@ mod tests {
     #[test]
     fn a_header_has_as_many_address_bytes_as_the_part() {
         assert_eq!(*command(WREN), [0x06]);
-        assert_eq!(
-            *addressed(READ, &Part::MB85RS64V, 0x1F34),
-            [0x03, 0x1F, 0x34]
-        );
-        assert_eq!(
-            *addressed(WRITE, &Part::MB85RS4MT, 0x07_1234),
-            [0x02, 0x07, 0x12, 0x34]
-        );
+        assert_eq!(*addressed(READ, &Part::MB85RS64V, 0x1F34), [0x03, 0x1F, 0x34]);
+        assert_eq!(*addressed(WRITE, &Part::MB85RS4MT, 0x07_1234), [0x02, 0x07, 0x12, 0x34]);
     }
 }

@@ -31,11 +31,7 @@ impl<SPI: SpiDevice> Fram<Shared<SPI>> {
     /// # Errors
     ///
     /// As [`probe`](Fram::probe).
-    pub fn new(
-        spi: SPI,
-        part: Part,
-        delay: &mut impl DelayNs,
-    ) -> Result<Self, ProbeError<SPI::Error, Infallible>> {
+    pub fn new(spi: SPI, part: Part, delay: &mut impl DelayNs) -> Result<Self, ProbeError<SPI::Error, Infallible>> {
         let mut fram = Self::without_probe(spi, part);
         fram.probe(delay)?;
         Ok(fram)
@@ -72,10 +68,7 @@ impl<SPI: SpiDevice> Transport for Shared<SPI> {
         let filled = slices.iter().copied().filter(|slice| !slice.is_empty());
         let mut used = 0usize;
         let mut sent = 0u32;
-        for (operation, bytes) in operations
-            .iter_mut()
-            .zip(core::iter::once(&**header).chain(filled))
-        {
+        for (operation, bytes) in operations.iter_mut().zip(core::iter::once(&**header).chain(filled)) {
             *operation = Operation::Write(bytes);
             used = used.saturating_add(1);
             sent = sent.saturating_add(bytes.len() as u32);
@@ -85,11 +78,7 @@ impl<SPI: SpiDevice> Transport for Shared<SPI> {
         Ok(sent.saturating_sub(header.len() as u32))
     }
 
-    fn read(
-        &mut self,
-        header: &Header,
-        bytes: &mut [u8],
-    ) -> Result<(), Error<SPI::Error, Infallible>> {
+    fn read(&mut self, header: &Header, bytes: &mut [u8]) -> Result<(), Error<SPI::Error, Infallible>> {
         let mut operations = [Operation::Write(header), Operation::Read(bytes)];
         self.spi.transaction(&mut operations).map_err(Error::Bus)
     }

@@ -81,11 +81,7 @@ impl Status {
     /// The register with another WPEN.
     #[must_use]
     pub const fn with_write_protect_enabled(self, enabled: bool) -> Self {
-        let bits = if enabled {
-            Self::WRITE_PROTECT_ENABLE
-        } else {
-            0
-        };
+        let bits = if enabled { Self::WRITE_PROTECT_ENABLE } else { 0 };
         Self(self.0 & !Self::WRITE_PROTECT_ENABLE | bits)
     }
 }
@@ -109,19 +105,12 @@ impl<T: Transport> Fram<T> {
     /// # Errors
     ///
     /// [`StatusError::Access`] if the bus or the pin failed, [`StatusError::Refused`] if the register did not change.
-    pub fn set_status(
-        &mut self,
-        status: Status,
-    ) -> Result<(), StatusError<T::BusError, T::PinError>> {
+    pub fn set_status(&mut self, status: Status) -> Result<(), StatusError<T::BusError, T::PinError>> {
         let wanted = status.0 & Status::WRITABLE;
         self.transport.write(&command(WREN), &[], None)?;
         self.transport.write(&command(WRSR), &[&[wanted]], None)?;
         let found = self.status()?;
-        if found.0 & Status::WRITABLE == wanted {
-            Ok(())
-        } else {
-            Err(StatusError::Refused { found })
-        }
+        if found.0 & Status::WRITABLE == wanted { Ok(()) } else { Err(StatusError::Refused { found }) }
     }
 
     /// Reads what the part protects from writes. One frame of 2 bytes.
@@ -139,10 +128,7 @@ impl<T: Transport> Fram<T> {
     /// # Errors
     ///
     /// As [`set_status`](Fram::set_status).
-    pub fn set_block_protect(
-        &mut self,
-        protect: BlockProtect,
-    ) -> Result<(), StatusError<T::BusError, T::PinError>> {
+    pub fn set_block_protect(&mut self, protect: BlockProtect) -> Result<(), StatusError<T::BusError, T::PinError>> {
         let status = self.status()?;
         self.set_status(status.with_block_protect(protect))
     }
@@ -161,10 +147,7 @@ mod tests {
             (BlockProtect::All, 0x0C),
         ];
         for (protect, bits) in all {
-            assert_eq!(
-                Status::from_bits(0xF3).with_block_protect(protect).bits(),
-                0xF3 | bits
-            );
+            assert_eq!(Status::from_bits(0xF3).with_block_protect(protect).bits(), 0xF3 | bits);
             assert_eq!(Status::from_bits(bits | 0xF3).block_protect(), protect);
         }
     }
@@ -175,17 +158,7 @@ mod tests {
         assert!(!Status::from_bits(0x7F).write_protect_enabled());
         assert!(Status::from_bits(0x02).write_enabled());
         assert!(!Status::from_bits(0xFD).write_enabled());
-        assert_eq!(
-            Status::from_bits(0x04)
-                .with_write_protect_enabled(true)
-                .bits(),
-            0x84
-        );
-        assert_eq!(
-            Status::from_bits(0x84)
-                .with_write_protect_enabled(false)
-                .bits(),
-            0x04
-        );
+        assert_eq!(Status::from_bits(0x04).with_write_protect_enabled(true).bits(), 0x84);
+        assert_eq!(Status::from_bits(0x84).with_write_protect_enabled(false).bits(), 0x04);
     }
 }

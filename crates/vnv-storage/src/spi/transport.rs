@@ -62,9 +62,5 @@ pub trait Transport {
     /// # Errors
     ///
     /// As [`write`](Transport::write).
-    fn read(
-        &mut self,
-        header: &Header,
-        bytes: &mut [u8],
-    ) -> Result<(), Error<Self::BusError, Self::PinError>>;
+    fn read(&mut self, header: &Header, bytes: &mut [u8]) -> Result<(), Error<Self::BusError, Self::PinError>>;
 }
