@@ -7,8 +7,8 @@ use vnv_persist::{Clock, Durable, Error, Event, Heap, Link, Memory, OpenError, O
 use vnv_storage::Device;
 use vnv_storage::embedded_storage::{ReadStorage, Storage};
 
-/// RAM: 40 slots, 16 pending places, 6 types, 4 roots, 88 words (704 bytes) of arena.
-pub type Ram = Memory<40, 16, 6, 4, 88>;
+/// RAM: 40 slots, 16 pending places, 6 types, 4 roots, 80 words (640 bytes) of arena.
+pub type Ram = Memory<40, 16, 6, 4, 80>;
 pub const OPTIONS: Options = Options::new(512).log_bytes(256);
 pub const CAPACITY: usize = 8192;
 pub const SLOTS: usize = 24;
@@ -35,6 +35,15 @@ pub enum Kind {
 pub struct Model {
     pub items: Vec<Option<(u32, Option<Vec<u8>>)>>,
     pub counters: Vec<u32>,
+}
+
+impl Model {
+    /// Bytes of the objects.
+    pub fn bytes(&self) -> usize {
+        let items = self.items.iter().flatten();
+        let objects: usize = items.map(|(_, blob)| size_of::<Item>() + blob.as_ref().map_or(0, Vec::len)).sum();
+        objects + 4 * self.items.len() + 4 * self.counters.len()
+    }
 }
 
 pub type TestHeap<'m, D> = Heap<'m, D, Ram, Clock>;
