@@ -24,3 +24,8 @@ pub use vnv_core::{
     Owned, Policy, Ref, RefMut, Weak, Workspace,
 };
 pub use vnv_core::{durable, schema};
+
+/// Compiles and runs the example in the workspace's README.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct WorkspaceReadme;

@@ -6,8 +6,8 @@ mod common;
 
 #[test]
 fn lives_equal_their_model() {
-    let lives = if cfg!(miri) { 1 } else { 60 };
-    let steps = if cfg!(miri) { 60 } else { 400 };
+    let lives = if cfg!(miri) { 1 } else { 500 };
+    let steps = if cfg!(miri) { 60 } else { 500 };
     for seed in 1..=lives {
         common::record(seed * 7919, steps);
     }

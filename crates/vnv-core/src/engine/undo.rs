@@ -58,6 +58,8 @@ where
                 self.undo_allocation(index);
             } else {
                 // The fresh place takes the item, so that no row is written twice before the next commit.
+                // A copy loaded from that place goes, although it was not changed since.
+                self.drop_copy(index);
                 let fresh = self.slot(index).place();
                 self.change_slot(index, |entry| entry.place = item.place);
                 let word = self.word(index);

@@ -18,7 +18,7 @@ pub const SLOTS: usize = 24;
 pub struct Item {
     pub value: u32,
     pub kind: Kind,
-    pub data: [u16; 20],
+    pub data: [u16; 28],
     pub blob: Link<[u8]>,
 }
 
@@ -62,7 +62,7 @@ where
                 continue;
             }
             let item = *heap.get(link)?;
-            assert_eq!(item.data, [item.value as u16; 20], "an object is a mixture of two states");
+            assert_eq!(item.data, [item.value as u16; 28], "an object is a mixture of two states");
             let blob = if item.blob.is_null() { None } else { Some(heap.get(item.blob)?.to_vec()) };
             model.items.push(Some((item.value, blob)));
         }
@@ -162,7 +162,7 @@ fn item(value: u32, blob: Link<[u8]>) -> Item {
         1 => Kind::Numbered(value),
         _ => Kind::Pair { low: value as u8, high: value as u16 },
     };
-    Item { value, kind, data: [value as u16; 20], blob }
+    Item { value, kind, data: [value as u16; 28], blob }
 }
 
 impl<D: Device> Life<'_, '_, D>
@@ -177,6 +177,10 @@ where
         let counters = self.heap.allocate_slice_with(96, |_| 0u32)?.into_link();
         self.heap.set_root("counters", Some(counters))?;
         self.model.borrow_mut().counters = vec![0; 96];
+        for slot in 0..SLOTS {
+            let new = self.heap.allocate(item(slot as u32, Link::NULL))?.into_link();
+            self.put(slot, new, Some((slot as u32, None)))?;
+        }
         Ok(())
     }
 
@@ -207,7 +211,8 @@ where
         self.operations.set(self.operations.get() + 1);
         let slot = self.random.next(SLOTS as u32) as usize;
         let value = self.random.next(100_000);
-        match self.random.next(100) {
+        let which = self.random.next(100);
+        match which {
             0..25 => {
                 let old = self.link(slot)?;
                 let blob = if value % 2 == 0 {
@@ -368,7 +373,7 @@ pub fn record(seed: u64, steps: u32) -> (Vec<u8>, Rc<RefCell<Trace>>, Model) {
         if let Err(error) = life.step() {
             panic!("seed {seed}, step {step}: {error:?}");
         }
-        let now = extract(&heap).unwrap();
+        let now = extract(&heap).unwrap_or_else(|error| panic!("seed {seed}, step {step}: {error}"));
         assert_eq!(now, *model.borrow(), "seed {seed}, step {step}");
     }
     heap.commit().unwrap();
