@@ -206,20 +206,19 @@ where
         if !self.is_live(index) {
             return;
         }
-        let entry = self.slot(index);
-        let generation = (entry.generation() + 1).min(LAST_GENERATION);
         if self.mark.is_some() {
-            self.change_slot(index, |entry| entry.set_generation(generation));
+            // The generation stays until the commit: a copy that is evicted meanwhile keeps its identity.
             self.set_flags(index, flag::FREED_IN_TRANSACTION, flag::OWNED);
             return;
         }
-        self.change_slot(index, |entry| entry.set_generation(generation));
         self.set_flags(index, 0, flag::OWNED);
         self.free_now(index);
     }
 
-    /// Frees an object whose generation was raised already.
+    /// Frees an object outside of a transaction: its handles are stale from here on.
     pub(super) fn free_now(&mut self, index: u16) {
+        let generation = (self.slot(index).generation() + 1).min(LAST_GENERATION);
+        self.change_slot(index, |entry| entry.set_generation(generation));
         if let Some(resident) = self.resident(index) {
             let header = resident.header();
             if header.state & state::DIRTY != 0 {

@@ -47,7 +47,6 @@ where
         for index in 0..self.used {
             if self.word(index) & flag::FREED_IN_TRANSACTION != 0 {
                 self.set_flags(index, 0, flag::FREED_IN_TRANSACTION);
-                self.change_slot(index, |entry| entry.set_generation(entry.generation().saturating_sub(1)));
             }
             self.drop_changed_copy(index);
         }
