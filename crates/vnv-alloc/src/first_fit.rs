@@ -278,3 +278,30 @@ impl<const NODES: usize> FirstFit<NODES> {
         last
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The stated worst cases, in nodes visited, with as many free ranges as there are nodes.
+    #[test]
+    fn steps_are_bounded_as_stated() {
+        const RANGES: u32 = 16;
+        let mut space = FirstFit::<16>::new();
+        space.reset(64);
+        let starts: Vec<_> = (0..32).filter_map(|_| space.allocate(2, 1)).collect();
+        starts.iter().step_by(2).for_each(|start| assert_eq!(space.free(*start, 2), Ok(())));
+        let steps = |space: &mut FirstFit<16>, operation: &mut dyn FnMut(&mut FirstFit<16>)| {
+            space.steps.set(0);
+            operation(space);
+            space.steps.get()
+        };
+        let refused = steps(&mut space, &mut |space| assert_eq!(space.allocate(3, 1), None));
+        assert!(refused <= RANGES + 1, "{refused}");
+        let rotated = steps(&mut space, &mut |space| assert_eq!(space.allocate_from(63, 2, 1), Some(0)));
+        assert!(rotated <= 2 * (RANGES + 1), "{rotated}");
+        assert_eq!(space.free(0, 2), Ok(()));
+        let freed = steps(&mut space, &mut |space| assert_eq!(space.free(62, 2), Ok(())));
+        assert!(freed <= 2 * (RANGES + 1), "{freed}");
+    }
+}
