@@ -42,7 +42,10 @@ fn expand(input: &DeriveInput) -> Result<Tokens> {
     };
     let (krate, name, ident) = (&attributes.krate, &attributes.name, &input.ident);
     let (impl_generics, type_generics, where_clause) = input.generics.split_for_impl();
+    // A generic type is checked when it is used.
+    let check = input.generics.params.is_empty().then(|| quote!(const _: () = #krate::durable::check::<#ident>();));
     Ok(quote! {
+        #check
         impl #impl_generics #krate::Named for #ident #type_generics #where_clause {
             const NAME: &'static str = #name;
         }

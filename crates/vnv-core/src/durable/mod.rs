@@ -145,8 +145,9 @@ unsafe impl<T: Durable> DurableObject for [T] {
     }
 }
 
-/// Rule 4, at compile time.
-const fn check<T>() {
+/// Rule 4, at compile time; used by the derive too.
+#[doc(hidden)]
+pub const fn check<T>() {
     assert!(align_of::<T>() <= 8, "objects have an alignment of at most 8");
     assert!(size_of::<T>() > 0, "a durable object has at least one byte");
     assert!(
