@@ -1,18 +1,22 @@
 //! Build and test driver: `cargo xtask` lists what there is.
 
 mod steps;
+mod toolchain;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
 use steps::Steps;
+use toolchain::{Need, TARGETS, miri_toolchain};
 
 /// Build, test and try out vnv.
+///
+/// Ends with 0 if everything passed, 1 if something failed, 2 if the arguments are wrong.
 #[derive(Parser)]
-#[command(name = "cargo xtask", arg_required_else_help = true)]
+#[command(name = "cargo xtask", disable_help_subcommand = true)]
 struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Subcommand)]
@@ -23,29 +27,52 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Tests every layer
+    /// Tests every layer, bottom up, then the programs
     Test {
         /// Sweeps every life at every byte (minutes instead of seconds)
-        #[arg(long)]
+        #[arg(long, conflicts_with = "quick")]
         full: bool,
+        /// Few random cases, and no examples of the documentation
+        #[arg(long)]
+        quick: bool,
     },
-    /// Runs the library crates' tests under Miri (needs a nightly toolchain with miri)
+    /// Runs the library crates' tests under Miri (toolchain: nightly, or what VNV_MIRI_TOOLCHAIN names)
     Miri,
     /// Builds every library crate for bare-metal targets, with and without default features
     Nostd,
     /// Formatting, clippy and documentation, warnings denied
     Lint,
+    /// The library's documentation, in target/doc
+    Doc {
+        /// Shows it in a browser
+        #[arg(long)]
+        open: bool,
+    },
     /// Everything that must pass before a change lands
-    Ci,
+    Ci {
+        /// Tests with the long sweeps
+        #[arg(long)]
+        full: bool,
+    },
     /// Installs what is missing: targets, components, the nightly toolchain for Miri
     Setup,
 }
 
+/// How much `test` tries.
+#[derive(Clone, Copy, PartialEq)]
+enum Extent {
+    Quick,
+    Usual,
+    Full,
+}
+
 const LIBRARIES: [&str; 4] = ["vnv-storage", "vnv-alloc", "vnv-core", "vnv-persist"];
-const TARGETS: [&str; 2] = ["riscv32imc-unknown-none-elf", "thumbv6m-none-eabi"];
+/// Every package with tests, the lowest layer first.
+const TESTED: [&str; 9] =
+    ["vnv-alloc", "vnv-storage", "vnv-sim", "vnv-derive", "vnv-core", "vnv-persist", "counter", "demo", "xtask"];
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse().command) {
+    match run(Arguments::parse().command.as_ref()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -55,7 +82,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: &Command) -> Result<bool> {
+fn run(command: Option<&Command>) -> Result<bool> {
+    let Some(command) = command else {
+        Arguments::command().print_help()?;
+        return Ok(true);
+    };
     let mut steps = Steps::new()?;
     match command {
         Command::Demo { arguments } => {
@@ -63,52 +94,69 @@ fn run(command: &Command) -> Result<bool> {
             all.extend(arguments.iter().map(String::as_str));
             return steps.run_quietly("cargo", &all);
         }
-        Command::Test { full } => test(&mut steps, *full)?,
+        Command::Doc { open } => {
+            let mut all = vec!["doc", "--no-deps", "--all-features"];
+            all.extend(LIBRARIES.iter().chain(&["vnv-derive", "vnv-sim"]).flat_map(|package| ["-p", package]));
+            all.extend(open.then_some("--open"));
+            return steps.run_quietly("cargo", &all);
+        }
+        Command::Test { full: true, .. } => test(&mut steps, Extent::Full)?,
+        Command::Test { quick: true, .. } => test(&mut steps, Extent::Quick)?,
+        Command::Test { .. } => test(&mut steps, Extent::Usual)?,
         Command::Miri => miri(&mut steps)?,
         Command::Nostd => nostd(&mut steps)?,
         Command::Lint => lint(&mut steps)?,
-        Command::Setup => setup(&mut steps)?,
-        Command::Ci => {
+        Command::Setup => toolchain::set_up(&mut steps)?,
+        Command::Ci { full } => {
             lint(&mut steps)?;
             nostd(&mut steps)?;
             miri(&mut steps)?;
             steps.run("demo", "cargo", &["run", "--quiet", "--release", "-p", "demo"], &[])?;
-            test(&mut steps, false)?;
+            // Last, so that the tests' closing lines end the output.
+            test(&mut steps, if *full { Extent::Full } else { Extent::Usual })?;
         }
     }
     Ok(steps.summary())
 }
 
-fn test(steps: &mut Steps, full: bool) -> Result<()> {
-    let environment: &[(&str, &str)] = if full { &[("VNV_FULL", "1")] } else { &[] };
-    for package in ["vnv-alloc", "vnv-storage", "vnv-sim", "vnv-derive", "vnv-core", "vnv-persist", "counter", "demo"] {
+fn test(steps: &mut Steps, extent: Extent) -> Result<()> {
+    let environment: &[(&str, &str)] = match extent {
+        Extent::Quick => &[("PROPTEST_CASES", "16")],
+        Extent::Usual => &[],
+        Extent::Full => &[("VNV_FULL", "1")],
+    };
+    for (position, package) in TESTED.into_iter().enumerate() {
         let mut arguments = vec!["test", "-p", package];
-        if package == "vnv-storage" {
-            arguments.extend(["--features", "std"]);
+        if matches!(package, "vnv-storage" | "vnv-core") {
+            arguments.push("--all-features");
         }
-        steps.run(&format!("test {package}"), "cargo", &arguments, environment)?;
+        if extent == Extent::Quick {
+            arguments.push("--tests");
+        }
+        println!("==> {} of {}", position + 1, TESTED.len());
+        steps.run_tests(&format!("test {package}"), &arguments, environment)?;
     }
     Ok(())
 }
 
 fn miri(steps: &mut Steps) -> Result<()> {
-    if !steps.succeeds("cargo", &["+nightly", "miri", "--version"]) {
-        let message = "Miri is not installed: `cargo xtask setup` installs it";
+    let toolchain = miri_toolchain();
+    if let Some(message) = toolchain::missing(steps, &[Need::Miri(toolchain.clone())]) {
         if std::env::var_os("CI").is_some() {
-            steps.fail("miri", message);
+            steps.fail("miri", &message);
         } else {
-            println!("SKIPPED miri: {message}");
+            steps.skip("miri", &message);
         }
         return Ok(());
     }
+    let toolchain = format!("+{toolchain}");
     for package in LIBRARIES {
-        let mut arguments = vec!["+nightly", "miri", "test", "-p", package];
+        let mut arguments = vec![toolchain.as_str(), "miri", "test", "-p", package];
         if package == "vnv-storage" {
             arguments.push("--lib");
         }
-        steps.run(
+        steps.run_tests(
             &format!("miri {package}"),
-            "cargo",
             &arguments,
             &[("MIRIFLAGS", "-Zmiri-disable-isolation"), ("PROPTEST_CASES", "4")],
         )?;
@@ -117,12 +165,17 @@ fn miri(steps: &mut Steps) -> Result<()> {
 }
 
 fn nostd(steps: &mut Steps) -> Result<()> {
+    if let Some(message) = toolchain::missing(steps, &Need::bare_metal()) {
+        steps.fail("bare-metal builds", &message);
+        return Ok(());
+    }
     for target in TARGETS {
         for package in LIBRARIES {
             for features in [&[][..], &["--no-default-features"], &["--features", "defmt"]] {
                 let mut arguments = vec!["build", "--quiet", "-p", package, "--target", target];
                 arguments.extend(features);
-                steps.run(&format!("build {package} {target} {}", features.join(" ")), "cargo", &arguments, &[])?;
+                let name = format!("build {package} {target} {}", features.join(" "));
+                steps.run(name.trim_end(), "cargo", &arguments, &[])?;
             }
         }
     }
@@ -130,25 +183,18 @@ fn nostd(steps: &mut Steps) -> Result<()> {
 }
 
 fn lint(steps: &mut Steps) -> Result<()> {
-    steps.run("format", "cargo", &["fmt", "--all", "--check"], &[])?;
-    steps.run(
-        "clippy",
-        "cargo",
-        &["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"],
-        &[],
-    )?;
-    steps.run("doc", "cargo", &["doc", "--quiet", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")])
-}
-
-fn setup(steps: &mut Steps) -> Result<()> {
-    let mut targets = vec!["target", "add"];
-    targets.extend(TARGETS);
-    steps.run("bare-metal targets", "rustup", &targets, &[])?;
-    if steps.succeeds("cargo", &["+nightly", "miri", "--version"]) {
-        println!("nightly with miri is installed");
+    if let Some(message) = toolchain::missing(steps, &Need::lint()) {
+        steps.fail("lint", &message);
         return Ok(());
     }
-    let nightly =
-        ["toolchain", "install", "nightly", "--profile", "minimal", "--component", "miri", "--component", "rust-src"];
-    steps.run("nightly with miri", "rustup", &nightly, &[])
+    steps.run("format", "cargo", &["fmt", "--all", "--check"], &[])?;
+    for features in [&[][..], &["--all-features"]] {
+        let mut arguments = vec!["clippy", "--quiet", "--workspace", "--all-targets"];
+        arguments.extend(features);
+        arguments.extend(["--", "-D", "warnings"]);
+        steps.run(format!("clippy {}", features.join(" ")).trim_end(), "cargo", &arguments, &[])?;
+    }
+    let arguments = ["doc", "--quiet", "--workspace", "--no-deps", "--all-features"];
+    steps.run("doc", "cargo", &arguments, &[("RUSTDOCFLAGS", "-D warnings")])?;
+    Ok(())
 }

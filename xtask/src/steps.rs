@@ -1,19 +1,50 @@
 //! Steps: run a program, print the time, collect failures.
 
 use anyhow::{Context, Result};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+/// What the test harness's closing lines begin with.
+const CLOSING: &str = "test result:";
+
+/// How a step ended.
+#[derive(Clone, Copy, PartialEq)]
+enum Outcome {
+    Ok,
+    Failed,
+    Skipped,
+}
+
+impl Outcome {
+    fn word(self) -> &'static str {
+        match self {
+            Outcome::Ok => "ok",
+            Outcome::Failed => "FAILED",
+            Outcome::Skipped => "SKIPPED",
+        }
+    }
+}
+
+/// A line of the summary.
+struct Done {
+    name: String,
+    seconds: f64,
+    outcome: Outcome,
+    note: String,
+}
+
 /// The steps so far.
 pub struct Steps {
-    root: std::path::PathBuf,
-    done: Vec<(String, f64, bool)>,
+    root: PathBuf,
+    done: Vec<Done>,
 }
 
 impl Steps {
     /// Steps run in the workspace's root.
     pub fn new() -> Result<Self> {
-        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the workspace")?;
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the workspace")?;
         Ok(Self { root: root.to_path_buf(), done: Vec::new() })
     }
 
@@ -27,45 +58,137 @@ impl Steps {
         command
     }
 
-    /// Runs a step; a failure is noted, and the next steps run all the same.
-    pub fn run(&mut self, name: &str, program: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
+    /// Runs a step and tells whether it succeeded; a failure is noted, and the next steps run all the same.
+    pub fn run(&mut self, name: &str, program: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Result<bool> {
         println!("==> {name}: {program} {}", arguments.join(" "));
         let start = Instant::now();
         let mut command = self.command(program, arguments);
         command.envs(environment.iter().copied());
-        let status = command.status().with_context(|| format!("`{program}` cannot be run; is it installed?"))?;
-        let seconds = start.elapsed().as_secs_f64();
-        println!("==> {name}: {} in {seconds:.1} s", if status.success() { "ok" } else { "FAILED" });
-        self.done.push((name.to_string(), seconds, status.success()));
+        let status = command.status().with_context(|| cannot_run(program))?;
+        self.note(name, start, status.success(), String::new());
+        Ok(status.success())
+    }
+
+    /// Runs tests as a step: passes their output on, and keeps the counts of the closing lines for the summary.
+    pub fn run_tests(&mut self, name: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
+        println!("==> {name}: cargo {}", arguments.join(" "));
+        let start = Instant::now();
+        let mut command = self.command("cargo", arguments);
+        command.envs(environment.iter().copied()).stdout(Stdio::piped());
+        let mut child = command.spawn().with_context(|| cannot_run("cargo"))?;
+        let mut counts = Counts::default();
+        if let Some(output) = child.stdout.take() {
+            let mut output = BufReader::new(output);
+            let mut line = Vec::new();
+            while output.read_until(b'\n', &mut line)? > 0 {
+                std::io::stdout().write_all(&line)?;
+                counts.add(&String::from_utf8_lossy(&line));
+                line.clear();
+            }
+        }
+        let success = child.wait()?.success();
+        self.note(name, start, success, format!("{} passed, {} failed", counts.passed, counts.failed));
         Ok(())
     }
 
     /// Runs a program with its output as it is.
     pub fn run_quietly(&self, program: &str, arguments: &[&str]) -> Result<bool> {
         let status = self.command(program, arguments).status();
-        Ok(status.with_context(|| format!("`{program}` cannot be run; is it installed?"))?.success())
+        Ok(status.with_context(|| cannot_run(program))?.success())
     }
 
-    /// Whether a program succeeds, silently.
-    pub fn succeeds(&self, program: &str, arguments: &[&str]) -> bool {
+    /// What a program prints, if it succeeds. A probe: rustup must not install anything for its sake.
+    pub fn output(&self, program: &str, arguments: &[&str]) -> Option<String> {
         let mut command = self.command(program, arguments);
-        command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+        let output = command.env("RUSTUP_AUTO_INSTALL", "0").stdin(Stdio::null()).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// Notes a failure.
     pub fn fail(&mut self, name: &str, message: &str) {
-        println!("==> {name}: FAILED: {message}");
-        self.done.push((name.to_string(), 0.0, false));
+        self.remark(name, Outcome::Failed, message);
     }
 
-    /// Prints what ran and whether all of it succeeded.
+    /// Notes, aloud, that a step did not run.
+    pub fn skip(&mut self, name: &str, message: &str) {
+        self.remark(name, Outcome::Skipped, message);
+    }
+
+    fn remark(&mut self, name: &str, outcome: Outcome, message: &str) {
+        println!("==> {name}: {}: {message}", outcome.word());
+        self.done.push(Done { name: name.to_string(), seconds: 0.0, outcome, note: message.to_string() });
+    }
+
+    fn note(&mut self, name: &str, start: Instant, success: bool, note: String) {
+        let seconds = start.elapsed().as_secs_f64();
+        let outcome = if success { Outcome::Ok } else { Outcome::Failed };
+        println!("==> {name}: {} in {seconds:.1} s", outcome.word());
+        self.done.push(Done { name: name.to_string(), seconds, outcome, note });
+    }
+
+    /// Prints what ran and whether nothing failed.
     pub fn summary(&self) -> bool {
-        println!("\n{:<64} {:>8}", "step", "seconds");
-        for (name, seconds, ok) in &self.done {
-            println!("{name:<64} {seconds:>8.1} {}", if *ok { "ok" } else { "FAILED" });
+        if self.done.is_empty() {
+            return true;
         }
-        let failed = self.done.iter().filter(|(_, _, ok)| !ok).count();
-        println!("{} steps, {failed} failed", self.done.len());
+        println!("\n{:<64} {:>8}", "step", "seconds");
+        for done in &self.done {
+            println!("{:<64} {:>8.1} {:<7} {}", done.name, done.seconds, done.outcome.word(), done.note);
+        }
+        let count = |outcome| self.done.iter().filter(|done| done.outcome == outcome).count();
+        let (failed, skipped) = (count(Outcome::Failed), count(Outcome::Skipped));
+        let seconds: f64 = self.done.iter().map(|done| done.seconds).sum();
+        println!("{} steps, {failed} failed, {skipped} skipped, {seconds:.1} s", self.done.len());
         failed == 0
+    }
+}
+
+fn cannot_run(program: &str) -> String {
+    format!("`{program}` cannot be run; is it installed?")
+}
+
+/// Tests counted over the closing lines of a step.
+#[derive(Default, Debug, PartialEq)]
+struct Counts {
+    passed: u64,
+    failed: u64,
+}
+
+impl Counts {
+    /// Adds a line of output, if it is a closing line: `test result: ok. 3 passed; 0 failed; ...`.
+    fn add(&mut self, line: &str) {
+        let Some(result) = line.trim().strip_prefix(CLOSING) else { return };
+        let words: Vec<&str> = result.split([' ', ';', '.']).filter(|word| !word.is_empty()).collect();
+        for pair in words.windows(2) {
+            let [number, kind] = pair else { continue };
+            match (number.parse::<u64>(), *kind) {
+                (Ok(number), "passed") => self.passed += number,
+                (Ok(number), "failed") => self.failed += number,
+                _ => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closing_lines_are_counted_and_others_are_not() {
+        let mut counts = Counts::default();
+        counts.add("test result: ok. 14 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s\n");
+        counts.add("test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out\n");
+        counts.add("99 passed; a line of a test\n");
+        assert_eq!(counts, Counts { passed: 16, failed: 1 });
+    }
+
+    #[test]
+    fn skipping_is_no_failure() {
+        let mut steps = Steps::new().unwrap();
+        steps.skip("a", "not here");
+        assert!(steps.summary());
+        steps.fail("b", "broken");
+        assert!(!steps.summary());
     }
 }

@@ -67,8 +67,8 @@ fn the_schema_is_as_the_format_says() {
         .byte(kind::WEAK)
         .name("u8");
     assert_eq!(<Node as Durable>::SCHEMA, expected.as_slice());
-    assert!(<Node as Durable>::HAS_LINKS && <Node as Durable>::HAS_PADDING);
-    assert!(!<u32 as Durable>::HAS_PADDING && !<[u16; 4] as Durable>::HAS_PADDING);
+    const { assert!(<Node as Durable>::HAS_LINKS && <Node as Durable>::HAS_PADDING) };
+    const { assert!(!<u32 as Durable>::HAS_PADDING && !<[u16; 4] as Durable>::HAS_PADDING) };
 }
 
 #[test]

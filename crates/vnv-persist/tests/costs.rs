@@ -167,3 +167,11 @@ fn ram_is_as_published() {
     println!("tables {} bytes, handle {handle} bytes on this host", size_of::<Small>());
     let _ = Link::<u8>::NULL;
 }
+
+#[test]
+fn usable_bytes_are_as_the_readme_says() {
+    let usable = |limit, log| {
+        vnv_persist::Layout::new(8192, 8, (48, 6, 4), Options::new(limit).log_bytes(log)).unwrap().usable_bytes()
+    };
+    assert_eq!([usable(256, 256), usable(512, 256), usable(1024, 512)], [6096, 5584, 4048]);
+}

@@ -6,10 +6,13 @@
 mod common;
 
 use common::{CAPACITY, Legal, Model, OPTIONS, Ram, TestHeap, extract, record};
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::rc::Rc;
 use vnv_persist::{Error, Heap, verify};
-use vnv_sim::{Tear, TearStorage};
+use vnv_sim::{Garbage, Tear, TearError, TearStorage};
 use vnv_storage::Device;
+use vnv_storage::embedded_storage::{ReadStorage, Storage};
 
 #[derive(Default, Debug)]
 struct Counts {
@@ -19,6 +22,7 @@ struct Counts {
     running: u64,
     snapshots: u64,
     most_bytes: usize,
+    nested: u64,
 }
 
 /// Opens `image`, checks it, and goes on with it.
@@ -61,6 +65,78 @@ fn reopen(image: &[u8], go_on: bool) -> Result<(Model, bool), String> {
     Ok((model, snapshot))
 }
 
+/// Cuts the recovery of `image` at every byte that it writes, and the recovery after that once more at some:
+/// nothing changes (G7). Returns the number of cuts.
+fn nested(image: &[u8], expected: &Model, depth: u32) -> Result<u64, String> {
+    let written = {
+        let mut memory = Ram::new();
+        let device = TearStorage::from_image(image.to_vec(), 8);
+        let heap: TestHeap<'_, _> =
+            Heap::open(device, &mut memory, OPTIONS).map_err(|error| format!("open: {error}"))?;
+        heap.with_device(|device| device.total_written()).map_err(|error| format!("{error}"))?
+    };
+    let mut cuts = 0;
+    for byte in (0..written).step_by(if depth == 0 { 1 } else { 31 }) {
+        for tear in [Tear::T0, Tear::T2(Garbage::Inverted), Tear::T3(Garbage::Seeded(7))] {
+            let mut memory = Ram::new();
+            let mut device = TearStorage::from_image(image.to_vec(), 8).with_tear(tear);
+            device.cut_after_bytes(byte);
+            // The device is lost with the heap that fails to open; its image is kept by the recorder around it.
+            let torn = torn_open(device, &mut memory);
+            let context = |error: String| format!("recovery cut at byte {byte} of {written}, {tear:?}: {error}");
+            let (model, _) = reopen(&torn, false).map_err(context)?;
+            if model != *expected {
+                return Err(context(format!("found {model:?}")));
+            }
+            cuts += 1;
+            if depth == 0 && byte % 25 == 0 {
+                cuts += nested(&torn, expected, 1)?;
+            }
+        }
+    }
+    Ok(cuts)
+}
+
+/// Opens a device whose power fails meanwhile, and returns what is left in it.
+fn torn_open(device: TearStorage, memory: &mut Ram) -> Vec<u8> {
+    let shared = Rc::new(RefCell::new(device));
+    let opened: Result<TestHeap<'_, _>, _> = Heap::open(Shared(shared.clone()), memory, OPTIONS);
+    drop(opened);
+    let image = shared.borrow().image().to_vec();
+    image
+}
+
+/// A device that the test keeps a hand on.
+struct Shared(Rc<RefCell<TearStorage>>);
+
+impl ReadStorage for Shared {
+    type Error = TearError;
+    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), TearError> {
+        self.0.borrow_mut().read(offset, bytes)
+    }
+    fn capacity(&self) -> usize {
+        self.0.borrow().capacity()
+    }
+}
+
+impl Storage for Shared {
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), TearError> {
+        self.0.borrow_mut().write(offset, bytes)
+    }
+}
+
+impl Device for Shared {
+    fn row_size(&self) -> u32 {
+        8
+    }
+    fn write_gather(&mut self, offset: u32, slices: &[&[u8]]) -> Result<(), TearError> {
+        self.0.borrow_mut().write_gather(offset, slices)
+    }
+    fn sync(&mut self) -> Result<(), TearError> {
+        self.0.borrow_mut().sync()
+    }
+}
+
 /// Sweeps one life.
 fn sweep(seed: u64, steps: u32, stride: usize) -> Counts {
     let (start, trace, end) = record(seed, steps);
@@ -70,6 +146,13 @@ fn sweep(seed: u64, steps: u32, stride: usize) -> Counts {
     let mut image = start;
     let mut seen: HashMap<(u64, usize, usize), bool> = HashMap::new();
     let mut cut_number = 0usize;
+    let nested_every = if cfg!(miri) {
+        u64::MAX
+    } else if stride == 1 {
+        4001
+    } else {
+        997
+    };
     for (number, (offset, bytes, legal)) in trace.writes.iter().enumerate() {
         for cut in 0..=bytes.len() {
             cut_number += 1;
@@ -95,6 +178,9 @@ fn sweep(seed: u64, steps: u32, stride: usize) -> Counts {
                     Err(error) => panic!("{replay}: {error}"),
                 };
                 counts.snapshots += u64::from(snapshot);
+                if snapshot && counts.snapshots % nested_every == 1 {
+                    counts.nested += nested(&torn, &model, 0).unwrap_or_else(|error| panic!("{replay}: {error}"));
+                }
                 if model == trace.states[last] {
                     counts.last += 1;
                 } else if running.is_some_and(|running| model == trace.states[running]) {
@@ -129,7 +215,7 @@ fn every_byte_of_a_life_may_be_the_last() {
     let mut total = Counts::default();
     // The first life is cut at every byte; others at some, or with VNV_FULL=1 at every one too.
     let lives: &[(u64, u32, usize)] =
-        if cfg!(miri) { &[(1, 12, 997)] } else { &[(1, 300, 1), (2, 300, 13), (3, 300, 13), (4, 600, 29)] };
+        if cfg!(miri) { &[(1, 6, 9973)] } else { &[(1, 300, 1), (2, 300, 13), (3, 300, 13), (4, 600, 29)] };
     for (seed, steps, stride) in lives {
         let counts = sweep(*seed, *steps, if full { 1 } else { *stride });
         assert!(cfg!(miri) || counts.most_bytes >= 3 * 640, "the objects are at least three times the arena");
@@ -139,10 +225,11 @@ fn every_byte_of_a_life_may_be_the_last() {
         total.last += counts.last;
         total.running += counts.running;
         total.snapshots += counts.snapshots;
+        total.nested += counts.nested;
     }
     println!(
-        "{} cuts, {} distinct images reopened: {} the last commit, {} the running one; {} from a snapshot",
-        total.cuts, total.images, total.last, total.running, total.snapshots
+        "{} cuts, {} distinct images reopened: {} the last commit, {} the running one; {} from a snapshot; {} cuts during recovery",
+        total.cuts, total.images, total.last, total.running, total.snapshots, total.nested
     );
     if !cfg!(miri) {
         assert!(total.last > 0 && total.running > 0 && total.snapshots > 0, "both sides are reached");
