@@ -67,9 +67,8 @@ enum Extent {
 }
 
 const LIBRARIES: [&str; 4] = ["vnv-storage", "vnv-alloc", "vnv-core", "vnv-persist"];
-/// Every package with tests, the lowest layer first.
-const TESTED: [&str; 9] =
-    ["vnv-alloc", "vnv-storage", "vnv-sim", "vnv-derive", "vnv-core", "vnv-persist", "counter", "demo", "xtask"];
+/// The crates with tests, the lowest layer first; the programs in `apps` follow.
+const LAYERS: [&str; 6] = ["vnv-alloc", "vnv-storage", "vnv-sim", "vnv-derive", "vnv-core", "vnv-persist"];
 
 fn main() -> ExitCode {
     match run(Arguments::parse().command.as_ref()) {
@@ -125,7 +124,11 @@ fn test(steps: &mut Steps, extent: Extent) -> Result<()> {
         Extent::Usual => &[],
         Extent::Full => &[("VNV_FULL", "1")],
     };
-    for (position, package) in TESTED.into_iter().enumerate() {
+    let mut packages: Vec<String> = LAYERS.map(String::from).into();
+    packages.extend(steps.packages_below("apps")?);
+    packages.push("xtask".into());
+    for (position, package) in packages.iter().enumerate() {
+        let package = package.as_str();
         let mut arguments = vec!["test", "-p", package];
         if matches!(package, "vnv-storage" | "vnv-core") {
             arguments.push("--all-features");
@@ -133,7 +136,7 @@ fn test(steps: &mut Steps, extent: Extent) -> Result<()> {
         if extent == Extent::Quick {
             arguments.push("--tests");
         }
-        println!("==> {} of {}", position + 1, TESTED.len());
+        println!("==> {} of {}", position + 1, packages.len());
         steps.run_tests(&format!("test {package}"), &arguments, environment)?;
     }
     Ok(())

@@ -48,6 +48,20 @@ impl Steps {
         Ok(Self { root: root.to_path_buf(), done: Vec::new() })
     }
 
+    /// The packages in a directory of the workspace, sorted; a package is named as its directory.
+    pub fn packages_below(&self, directory: &str) -> Result<Vec<String>> {
+        let directory = self.root.join(directory);
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&directory).with_context(|| format!("cannot list {}", directory.display()))? {
+            let entry = entry?;
+            if entry.path().join("Cargo.toml").is_file() {
+                names.push(entry.file_name().to_string_lossy().into_owned());
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
     fn command(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(&self.root);

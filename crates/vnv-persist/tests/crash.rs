@@ -102,8 +102,7 @@ fn torn_open(device: TearStorage, memory: &mut Ram) -> Vec<u8> {
     let shared = Rc::new(RefCell::new(device));
     let opened: Result<TestHeap<'_, _>, _> = Heap::open(Shared(shared.clone()), memory, OPTIONS);
     drop(opened);
-    let image = shared.borrow().image().to_vec();
-    image
+    shared.borrow().image().to_vec()
 }
 
 /// A device that the test keeps a hand on.
