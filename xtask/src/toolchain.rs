@@ -103,7 +103,10 @@ pub fn set_up(steps: &mut Steps) -> Result<()> {
             continue;
         }
         if !steps.run(&format!("install {}", need.name()), "rustup", &need.installation(), &[])? {
-            println!("rustup could not install {}: it needs the network, and a toolchain of its own", need.name());
+            println!(
+                "rustup could not install {}: it needs the network, and a toolchain that rustup manages",
+                need.name()
+            );
         } else if !need.is_present(steps) {
             steps.fail(&need.name(), "rustup reports success, but the active toolchain does not have it");
         }

@@ -278,7 +278,7 @@ where
 
     /// Enters an object found in storage, while an image is being opened.
     pub fn restore_slot(&mut self, index: u16, entry: Entry) -> bool {
-        let known = usize::from(index) < self.entries.len();
+        let known = usize::from(index) < self.entries.len() && !self.is_resident(index);
         if known {
             self.used = self.used.max(index + 1);
             self.change_slot(index, |slot| *slot = entry);
@@ -293,7 +293,7 @@ where
 
     /// Enters that a slot was freed, while an image is being opened.
     pub fn restore_freed(&mut self, index: u16) {
-        if index < self.used && self.slot(index).type_index() != 0 {
+        if index < self.used && self.slot(index).type_index() != 0 && !self.is_resident(index) {
             let generation = (self.slot(index).generation() + 1).min(LAST_GENERATION);
             self.change_slot(index, |slot| *slot = Entry::new(NO_PLACE, generation, 0, 0, 0));
         }

@@ -166,12 +166,12 @@ where
     }
 
     /// Pins a resident object, so that it is not evicted; for tracing. Pair with [`unpin`](Self::unpin).
-    pub fn pin(&mut self, index: u16) -> bool {
+    pub(super) fn pin(&mut self, index: u16) -> bool {
         self.resident(index).and_then(Pin::shared).map(core::mem::forget).is_some()
     }
 
     /// Undoes [`pin`](Self::pin).
-    pub fn unpin(&mut self, index: u16) {
+    pub(super) fn unpin(&mut self, index: u16) {
         if let Some(resident) = self.resident(index) {
             resident.update(|header| header.pins = header.pins.saturating_sub(1));
         }

@@ -208,8 +208,13 @@ where
         self.types.get(usize::from(type_index).checked_sub(1)?).filter(|info| info.is_used())
     }
 
-    /// Sets the row of a type, while an image is being opened.
+    /// Sets the row of a type, while an image is being opened. Ignored while an object of the type is resident: its
+    /// guards rely on the row.
     pub fn set_type_info(&mut self, type_index: u8, info: TypeInfo) {
+        let in_use = |index: u16| self.slot(index).type_index() == type_index && self.is_resident(index);
+        if (0..self.used).any(in_use) {
+            return;
+        }
         if let Some(row) = usize::from(type_index).checked_sub(1).and_then(|row| self.types.get_mut(row)) {
             *row = info;
         }

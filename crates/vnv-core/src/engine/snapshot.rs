@@ -2,7 +2,7 @@
 
 use super::Engine;
 use super::sync::{count, runs};
-use crate::arena::state;
+use crate::arena::{MUTABLE, state};
 use crate::block::{BlockHeader, GRANULE, HEADER};
 use crate::entry::flag;
 use crate::policy::Policy;
@@ -23,13 +23,20 @@ where
 {
     /// Number of dirty objects, and of entries in all, of a snapshot now.
     pub fn snapshot_counts(&self) -> (u16, u16) {
-        let dirty = (0..self.used).filter(|index| self.is_dirty(*index)).count() as u16;
+        let dirty = (0..self.used).filter(|index| self.is_saved(*index)).count() as u16;
         let clean = (0..self.used).filter(|index| self.is_clean_but_pending(*index)).count() as u16;
         (dirty, dirty + clean)
     }
 
+    /// Whether a snapshot holds the object's bytes: it is dirty, and nobody is changing it. (Snapshots are taken at
+    /// quiescent points, where no mutable guard is open at all.)
+    fn is_saved(&self, index: u16) -> bool {
+        let guarded = self.resident(index).is_some_and(|resident| resident.header().pins == MUTABLE);
+        self.is_dirty(index) && !guarded
+    }
+
     fn is_clean_but_pending(&self, index: u16) -> bool {
-        self.word(index) & flag::PENDING != 0 && !self.is_dirty(index)
+        self.word(index) & flag::PENDING != 0 && !self.is_saved(index)
     }
 
     /// Hands the entries of a snapshot to `sink`, dirty objects first.
@@ -40,7 +47,7 @@ where
     pub fn snapshot_entries<E>(&self, sink: &mut dyn FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         for dirty in [true, false] {
             for index in 0..self.used {
-                let takes = if dirty { self.is_dirty(index) } else { self.is_clean_but_pending(index) };
+                let takes = if dirty { self.is_saved(index) } else { self.is_clean_but_pending(index) };
                 if takes {
                     sink(&index.to_le_bytes())?;
                     sink(&self.recorded_entry(index).to_bytes())?;
@@ -70,9 +77,9 @@ where
         }
         let (dirty, _) = self.snapshot_counts();
         sink(&dirty.to_le_bytes())?;
-        for index in (0..self.used).filter(|index| self.is_dirty(*index)) {
+        for index in (0..self.used).filter(|index| self.is_saved(*index)) {
             let Some(resident) = self.resident(index) else { continue };
-            // SAFETY: a snapshot is taken at quiescent points: no mutable guard is open.
+            // SAFETY: no mutable guard is open on it.
             let header = BlockHeader::from_bytes(unsafe { resident.block_bytes(HEADER) });
             let partial = resident.header().state & state::PARTIAL != 0;
             sink(&(header.size | if partial { PARTIAL } else { 0 }).to_le_bytes())?;
@@ -80,7 +87,7 @@ where
         for _ in (1 + usize::from(dirty)) * 2..((1 + usize::from(dirty)) * 2).next_multiple_of(8) {
             sink(&[0])?;
         }
-        for index in (0..self.used).filter(|index| self.is_dirty(*index)) {
+        for index in (0..self.used).filter(|index| self.is_saved(*index)) {
             let Some(resident) = self.resident(index) else { continue };
             // SAFETY: as above.
             let block = unsafe { resident.block_bytes(self.block_len(index)) };

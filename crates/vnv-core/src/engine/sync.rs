@@ -278,6 +278,9 @@ where
             if header.state & state::DIRTY == 0 {
                 continue;
             }
+            if header.pins == MUTABLE {
+                return Err(Error::GuardOpen);
+            }
             let place = self.slot(index).place();
             let block = self.seal(index, resident, place);
             if header.state & state::PARTIAL != 0 {
@@ -345,7 +348,7 @@ where
     /// next record's tag.
     pub fn encode_delta(&mut self, index: u16, out: &mut [u8]) -> Option<usize> {
         self.delta_bytes(index)?;
-        let resident = self.resident(index)?;
+        let resident = self.resident(index).filter(|resident| resident.header().pins != MUTABLE)?;
         let block = self.seal(index, resident, self.slot(index).place());
         let bitmap = self.bitmap(index)?;
         let (count, _) = count(bitmap);
