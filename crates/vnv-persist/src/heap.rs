@@ -1,9 +1,11 @@
 //! The heap: objects over a storage that survives power.
 
 use crate::commit::commit;
+use crate::format::{format, superblock};
 use crate::layout::Options;
 use crate::log::Log;
-use crate::open::{OpenError, Report, recover, superblock};
+use crate::open::recover;
+use crate::open_error::{OpenError, Report};
 use crate::reserve::write_snapshot;
 use crate::roots::Roots;
 use crate::transaction::Transaction;
@@ -91,7 +93,7 @@ where
     ///
     /// As [`format`](crate::format()) and [`open`](Self::open).
     pub fn format(mut device: D, memory: &'m mut W, options: Options) -> Result<Self, OpenError<D::Error>> {
-        crate::open::format::<W, _>(&mut device, options)?;
+        format::<W, _>(&mut device, options)?;
         Self::open(device, memory, options)
     }
 

@@ -2,19 +2,24 @@
 #![cfg_attr(not(test), no_std)]
 
 mod commit;
+mod delta;
+mod format;
 mod heap;
 mod layout;
 mod log;
 mod open;
+mod open_error;
 mod record;
+mod replay;
 mod reserve;
 mod roots;
 mod transaction;
 mod verify;
 
+pub use format::format;
 pub use heap::{Event, Heap};
 pub use layout::{FORMAT_VERSION, Layout, LayoutError, Options};
-pub use open::{Damage, OpenError, Report, format};
+pub use open_error::{Damage, OpenError, Report};
 pub use roots::ROOT_NAME;
 pub use transaction::Transaction;
 pub use verify::{Finding, Verified, verify};

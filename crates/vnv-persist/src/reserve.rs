@@ -118,7 +118,7 @@ where
     for number in 0..u32::from(header.entries) {
         let [i0, i1, a, b, c, d, e, f] = read_array(engine.device(), at + RECORD_HEADER + 8 * number)?;
         let entry = Entry::from_bytes([a, b, c, d, e, f], header.tag);
-        if !crate::open::restore_entry(engine, u16::from_le_bytes([i0, i1]), entry) {
+        if !crate::replay::restore_entry(engine, u16::from_le_bytes([i0, i1]), entry) {
             return Err(damaged);
         }
     }

@@ -1,7 +1,11 @@
 //! Checking an image without changing it.
 
+use crate::delta::apply_deltas;
+use crate::format::superblock;
 use crate::layout::Options;
-use crate::open::{OpenError, apply_deltas, read_types, replay, superblock};
+use crate::open::read_types;
+use crate::open_error::OpenError;
+use crate::replay::replay;
 use crate::reserve::live_snapshot;
 use crate::roots::Roots;
 use core::fmt::Debug;

@@ -305,8 +305,8 @@ fn run(fault: Fault, depth: usize) -> (Result<(), String>, Explorer) {
     let table = [0, 1];
     let mut storage =
         Storage { blocks: [Cell::Empty; PLACES], log: [[Cell::Empty; HALF]; 2], reserves: [Cell::Empty; 2] };
-    for object in 0..OBJECTS {
-        storage.apply(Write::Block(table[object], (object, 0)), Fate::New);
+    for (object, place) in table.into_iter().enumerate() {
+        storage.apply(Write::Block(place, (object, 0)), Fate::New);
     }
     storage.apply(Write::Record(0, 0, (1, 1, table)), Fate::New);
     let (_, ram) = recover(&storage).unwrap();

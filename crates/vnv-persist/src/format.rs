@@ -1,0 +1,76 @@
+//! Writing an empty heap, and recognising one.
+
+use crate::layout::{Layout, Options, RECORD_HEADER, SUPERBLOCK, Superblock};
+use crate::open_error::{Damage, OpenError};
+use crate::record::{Kind, PADDING, RecordHeader, Stream, read_array, sizes};
+use core::fmt::Debug;
+use vnv_core::{Error, Workspace};
+use vnv_storage::Device;
+
+/// Writes an empty heap over whatever the storage holds. A cut leaves the storage blank or formatted.
+///
+/// # Errors
+///
+/// [`OpenError::Layout`], the device's.
+pub fn format<W: Workspace, D: Device>(device: &mut D, options: Options) -> Result<Layout, OpenError<D::Error>>
+where
+    D::Error: Debug,
+{
+    let capacity = device.capacity().min(u32::MAX as usize) as u32;
+    let layout = Layout::new(capacity, device.row_size(), sizes::<W>(), options).map_err(OpenError::Layout)?;
+    let fail = |error| OpenError::Heap(Error::Device(error));
+    let zeros = PADDING.get(..SUPERBLOCK).unwrap_or_default();
+    for copy in [0, 1] {
+        device.write_gather(layout.superblock(copy), &[zeros]).map_err(fail)?;
+    }
+    let row = PADDING.get(..layout.unit() as usize).unwrap_or_default();
+    for region in [layout.half(1), layout.reserve_at(0), layout.reserve_at(1)] {
+        device.write_gather(region, &[row]).map_err(fail)?;
+    }
+    let entries = u16::from(W::TYPES) + 1;
+    let length = RECORD_HEADER + 8 * u32::from(entries);
+    let header = RecordHeader { kind: Kind::Base, roots: 0, sequence: 1, length, entries, tag: 0 };
+    let mut digest = header.digest(1);
+    (0..entries).for_each(|_| digest.update(&[0; 8]));
+    let mut stream = Stream::new(device, layout.half(0));
+    stream.put(&header.to_bytes(1, digest.finalize()))?;
+    for _ in 0..entries {
+        stream.put(&[0; 8])?;
+    }
+    stream.finish(&layout, length)?;
+    device.sync().map_err(fail)?;
+    for copy in [0, 1] {
+        device.write_gather(layout.superblock(copy), &[&layout.to_superblock()]).map_err(fail)?;
+        device.sync().map_err(fail)?;
+    }
+    Ok(layout)
+}
+
+/// Checks the superblocks; returns the layout and the copy that has to be repaired.
+pub(crate) fn superblock<W: Workspace, D: Device>(
+    device: &mut D,
+    options: Options,
+) -> Result<(Layout, Option<u32>), OpenError<D::Error>>
+where
+    D::Error: Debug,
+{
+    let capacity = device.capacity().min(u32::MAX as usize) as u32;
+    let layout = Layout::new(capacity, device.row_size(), sizes::<W>(), options).map_err(OpenError::Layout)?;
+    let first = Superblock::read(&read_array(device, layout.superblock(0))?, &layout);
+    let second = Superblock::read(&read_array(device, layout.superblock(1))?, &layout);
+    match (first, second) {
+        (Superblock::Valid, Superblock::Valid) => Ok((layout, None)),
+        (Superblock::Valid, _) => Ok((layout, Some(1))),
+        (_, Superblock::Valid) => Ok((layout, Some(0))),
+        (Superblock::Other { version, capacity }, _) | (_, Superblock::Other { version, capacity }) => {
+            Err(if version == crate::layout::FORMAT_VERSION {
+                OpenError::OtherLayout { capacity }
+            } else {
+                OpenError::Version(version)
+            })
+        }
+        (Superblock::Damaged, _) | (_, Superblock::Damaged) => Err(OpenError::Damaged(Damage::Superblock)),
+        (Superblock::Blank, _) => Err(OpenError::Blank),
+        (Superblock::Foreign, _) => Err(OpenError::Foreign),
+    }
+}

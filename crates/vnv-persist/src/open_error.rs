@@ -1,0 +1,95 @@
+//! Why a storage cannot be opened, and what was found if it can.
+
+use crate::layout::LayoutError;
+use core::fmt;
+use core::fmt::Debug;
+use vnv_core::Error;
+
+/// Why a storage cannot be opened. Nothing was changed but for damage that the format's redundancy repairs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum OpenError<E> {
+    /// The storage is blank: format it.
+    Blank,
+    /// The storage holds something else: format it if that may be lost.
+    Foreign,
+    /// The image was made by another version of the format.
+    Version(u16),
+    /// The image was formatted for another capacity, row, dirty limit, log size or number of objects, types or roots.
+    OtherLayout {
+        /// Capacity in bytes that the image was formatted for.
+        capacity: u32,
+    },
+    /// No sound state can be recovered.
+    Damaged(Damage),
+    /// The layout is not possible.
+    Layout(LayoutError),
+    /// The heap failed: the device, or too little RAM.
+    Heap(Error<E>),
+}
+
+/// What is damaged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum Damage {
+    /// Both superblocks.
+    Superblock,
+    /// No log half has a sound base record.
+    Base,
+    /// A record in the middle of the log: a later one is there.
+    Record,
+    /// A record is sound but says what cannot be.
+    Content,
+    /// Two objects share storage, or one lies outside of the data area.
+    Overlap,
+    /// A schema.
+    Schema,
+}
+
+impl<E: Debug> fmt::Display for OpenError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Blank => f.write_str("the storage is blank; format it"),
+            Self::Foreign => f.write_str("the storage holds something else; format it if that may be lost"),
+            Self::Version(version) => write!(f, "the image has format version {version}; this is version 1"),
+            Self::OtherLayout { capacity } => write!(
+                f,
+                "the image was formatted for another layout ({capacity} bytes); use the same sizes and options, or format"
+            ),
+            Self::Damaged(damage) => write!(f, "the image is damaged ({damage:?}); nothing was changed"),
+            Self::Layout(error) => fmt::Display::fmt(error, f),
+            Self::Heap(error) => fmt::Display::fmt(error, f),
+        }
+    }
+}
+
+impl<E: Debug> core::error::Error for OpenError<E> {}
+
+impl<E> From<Error<E>> for OpenError<E> {
+    fn from(error: Error<E>) -> Self {
+        Self::Heap(error)
+    }
+}
+
+/// What `open` found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub struct Report {
+    /// Sequence number of the commit or snapshot whose state this is.
+    pub sequence: u64,
+    /// Whether the state comes from a snapshot (emptied meanwhile).
+    pub snapshot: bool,
+    /// Objects alive.
+    pub objects: u16,
+    /// Objects that nothing led to, freed.
+    pub reclaimed: u16,
+    /// Deltas applied.
+    pub deltas: u16,
+    /// The first damaged object met while tracing; nothing was reclaimed then.
+    pub damaged: Option<u16>,
+    /// A superblock copy was repaired.
+    pub repaired: bool,
+}
