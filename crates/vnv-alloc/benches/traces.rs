@@ -1,4 +1,4 @@
-//! The same traces on our offset allocators and on two well-known heaps. The others manage real memory; ours do not touch it.
+//! The same traces on our offset allocators and on three well-known heaps. The others manage real memory; ours do not touch it.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use buddy_system_allocator::Heap as BuddyHeap;
@@ -6,6 +6,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use linked_list_allocator::Heap as ListHeap;
 use std::alloc::Layout;
 use std::hint::black_box;
+use talc::{ErrOnOom, Span, Talc};
 use vnv_alloc::{Buddy, FirstFit, OffsetAllocator};
 
 const UNITS: u16 = 1024;
@@ -98,6 +99,28 @@ fn benches(criterion: &mut Criterion) {
                             let (start, len) = live.remove(*at);
                             // SAFETY: it was allocated with this layout and is freed once.
                             unsafe { heap.dealloc(start, layout(len)) };
+                        }
+                    }
+                }
+                black_box(live.len())
+            });
+        });
+        group.bench_function("talc", |bencher| {
+            let mut memory = vec![0u64; usize::from(UNITS) * 2];
+            bencher.iter(|| {
+                let mut heap = Talc::new(ErrOnOom);
+                let span = Span::from_base_size(memory.as_mut_ptr().cast(), usize::from(UNITS) * 16);
+                // SAFETY: the memory outlives the heap, and nobody else uses it.
+                unsafe { heap.claim(span) }.unwrap();
+                let mut live = Vec::with_capacity(32);
+                for step in &trace {
+                    match step {
+                        // SAFETY: the layout is not empty.
+                        Ok(len) => live.push((unsafe { heap.malloc(layout(*len)) }.unwrap(), *len)),
+                        Err(at) => {
+                            let (start, len) = live.remove(*at);
+                            // SAFETY: it was allocated with this layout and is freed once.
+                            unsafe { heap.free(start, layout(len)) };
                         }
                     }
                 }
