@@ -32,6 +32,11 @@ impl<T: ?Sized> Deref for Ref<'_, T> {
     }
 }
 
+/// Empty, but it keeps the heap or transaction borrowed until the pin is dropped.
+impl<T: ?Sized> Drop for Ref<'_, T> {
+    fn drop(&mut self) {}
+}
+
 impl<T: ?Sized + fmt::Debug> fmt::Debug for Ref<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         (**self).fmt(f)

@@ -36,6 +36,14 @@ pub const fn type_key<T: ?Sized + DurableObject>() -> TypeKey {
     }
 }
 
+struct Open<'b>(&'b Cell<u16>);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
+}
+
 struct Busy<'b>(&'b Cell<bool>);
 
 impl Drop for Busy<'_> {
@@ -178,6 +186,9 @@ where
         heap: &'h dyn Release,
     ) -> Result<Owned<'h, T>, EngineError<D>> {
         let (id, pin, resident) = self.with(|engine| engine.admit_object(size, &type_key::<T>()))?;
+        // An object that is being filled is no state to commit: it counts as a mutable guard.
+        self.open.set(self.open.get().saturating_add(1));
+        let _open = Open(&self.open);
         // If `fill` unwinds, the object is freed, never read.
         let owned = Owned::new(id, heap);
         fill(resident.object());

@@ -52,3 +52,20 @@ fn a_forgotten_guard_makes_commits_fail() {
     assert_eq!(heap.transaction().map(|_| ()).unwrap_err(), Error::GuardOpen);
     assert_eq!(heap.get(link).map(|_| ()).unwrap_err(), Error::AlreadyBorrowed);
 }
+
+#[test]
+fn nothing_is_committed_while_an_object_is_being_filled() {
+    let mut memory = Ram::new();
+    let heap: Heap<'_, _, Ram> = Heap::format(TearStorage::new(8192, 8), &mut memory, OPTIONS).unwrap();
+    let large = heap.allocate_slice_with(80, |at| {
+        assert_eq!(heap.commit(), Err(Error::GuardOpen));
+        at as u32
+    });
+    heap.set_root("large", Some(large.unwrap().into_link())).unwrap();
+    heap.commit().unwrap();
+    let image = heap.into_device().into_image();
+    let mut memory = Ram::new();
+    let heap: Heap<'_, _, Ram> = Heap::open(TearStorage::from_image(image, 8), &mut memory, OPTIONS).unwrap();
+    let link = heap.root::<[u32]>("large").unwrap().unwrap();
+    assert_eq!(heap.get(link).unwrap()[79], 79);
+}
