@@ -204,7 +204,18 @@ where
             let mut view =
                 View { entries: &self.entries[..usize::from(self.used)], arena: &self.arena, unit: self.geometry.unit };
             let victim = self.policy.victim(&mut view).ok_or(Error::RamFull)?;
-            self.evict(victim)?;
+            match self.evict(victim) {
+                // There is no place for the victim's changes now: something clean goes instead.
+                Err(error) if error.commit_may_help() => {
+                    let clean = (0..self.used).find(|&index| {
+                        let unchanged = state::DIRTY | state::UNAPPLIED;
+                        self.resident(index)
+                            .is_some_and(|copy| copy.header().pins == 0 && copy.header().state & unchanged == 0)
+                    });
+                    self.drop_copy(clean.ok_or(error)?);
+                }
+                evicted => evicted?,
+            }
         }
     }
 

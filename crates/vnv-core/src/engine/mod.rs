@@ -450,14 +450,15 @@ where
     fn rebuild_ram(&mut self) {
         let entries = &*self.entries;
         let (used, words, unit) = (usize::from(self.used), self.arena.words(), self.geometry.unit as usize);
-        let types = &*self.types;
+        let arena = &self.arena;
         let marks = self.marks.as_ref().map(trace::Marks::range);
         let mut after = None;
         let mut live = core::iter::from_fn(|| {
             let copies = entries[..used].iter().filter_map(|entry| {
                 let block_len = usize::from(entry.units()) * unit;
-                let row = usize::from(entry.type_index()).checked_sub(1);
-                let slice = row.and_then(|row| types.get(row)).is_some_and(TypeInfo::is_slice);
+                // SAFETY: arena invariant 2: the table holds only offsets of resident headers.
+                let header = entry.resident().map(|offset| unsafe { arena.at(offset) }.header());
+                let slice = header.is_some_and(|header| header.state & state::SLICE != 0);
                 let bytes = 8 + block_len + if slice { bitmap_bytes(block_len) } else { 0 };
                 Some((entry.resident()?, u16::try_from(bytes / 8).unwrap_or(u16::MAX)))
             });
