@@ -147,6 +147,7 @@ impl Layout {
     pub(crate) const fn geometry(&self) -> Geometry {
         Geometry {
             unit: self.unit,
+            row: self.row,
             data_start: (self.data_start / self.unit) as u16,
             data_units: (self.usable_bytes() / self.unit) as u16,
             dirty_limit: self.dirty_limit,

@@ -26,6 +26,7 @@ where
     R: OffsetAllocator,
     S: OffsetAllocator,
 {
+    engine.seal_partly_dirty();
     let (_, entries) = engine.snapshot_counts();
     let mut payload = 0u32;
     let _: Result<(), ()> = engine.snapshot_payload(&mut |bytes| {
@@ -146,14 +147,26 @@ where
         if block_len < HEADER as u32 || u32::from(size & !PARTIAL) > block_len - HEADER as u32 {
             return Err(damaged);
         }
-        if size & PARTIAL == 0 {
+        let crc = if size & PARTIAL == 0 {
             let length = block_len - HEADER as u32;
-            copy(engine.device(), (data, end), object_at, length)?;
+            let identity = Identity {
+                index,
+                generation: entry.generation(),
+                type_index: entry.type_index(),
+                place: entry.place(),
+            };
+            let mut crc = BlockCrc::new(identity, header.tag, size);
+            copy(engine.device(), (data, end), object_at, length, &mut |at, bytes| {
+                let of_object = u32::from(size).saturating_sub(at).min(bytes.len() as u32) as usize;
+                crc.update(bytes.get(..of_object).unwrap_or_default());
+            })?;
             data += length;
+            crc.finish()
         } else {
-            let mut left = u32::from_le_bytes(read_array(engine.device(), data)?);
-            let padded = left % 2 == 0;
-            data += 4;
+            let [c0, c1, c2, c3, n0, n1, n2, n3] = read_array(engine.device(), data)?;
+            let mut left = u32::from_le_bytes([n0, n1, n2, n3]);
+            let padded = left % 2 == 1;
+            data += 8;
             while left > 0 {
                 let [f0, f1, c0, c1] = read_array(engine.device(), data)?;
                 let from = u32::from(u16::from_le_bytes([f0, f1])) * GRANULE as u32;
@@ -161,13 +174,16 @@ where
                 if from + length > block_len - HEADER as u32 || data + 4 + length > end {
                     return Err(damaged);
                 }
-                copy(engine.device(), (data + 4, end), object_at + from, length)?;
+                copy(engine.device(), (data + 4, end), object_at + from, length, &mut |_, _| {})?;
                 data += 4 + length;
                 left -= 1;
             }
             data += if padded { 4 } else { 0 };
-        }
-        seal_in_place(engine, index, entry, header.tag, size & !PARTIAL)?;
+            u32::from_le_bytes([c0, c1, c2, c3])
+        };
+        let header = BlockHeader { crc, size: size & !PARTIAL, tag: header.tag };
+        let at = engine.offset_of(entry.place());
+        engine.device().write_gather(at, &[&header.to_bytes()]).map_err(Error::Device)?;
     }
     for first in (0..bitmap_bytes).step_by(8) {
         let bits = u64::from_le_bytes(read_array(engine.device(), bitmap + first)?);
@@ -178,32 +194,14 @@ where
     Ok(())
 }
 
-/// Computes the header of a block whose object already stands in storage, and writes it.
-fn seal_in_place<D, P, R, S>(
-    engine: &mut Engine<'_, D, P, R, S>,
-    index: u16,
-    entry: Entry,
-    tag: u16,
-    size: u16,
+/// Copies bytes inside the storage; `see` is shown them.
+fn copy<D: Device>(
+    device: &mut D,
+    (from, end): (u32, u32),
+    to: u32,
+    length: u32,
+    see: &mut dyn FnMut(u32, &[u8]),
 ) -> Result<(), Error<D::Error>>
-where
-    D: Device,
-    D::Error: Debug,
-    P: Policy,
-    R: OffsetAllocator,
-    S: OffsetAllocator,
-{
-    let identity =
-        Identity { index, generation: entry.generation(), type_index: entry.type_index(), place: entry.place() };
-    let at = engine.offset_of(entry.place());
-    let mut crc = BlockCrc::new(identity, tag, size);
-    crate::record::read_chunks(engine.device(), at + HEADER as u32, u32::from(size), &mut |chunk| crc.update(chunk))?;
-    let header = BlockHeader { crc: crc.finish(), size, tag };
-    engine.device().write_gather(at, &[&header.to_bytes()]).map_err(Error::Device)
-}
-
-/// Copies bytes inside the storage.
-fn copy<D: Device>(device: &mut D, (from, end): (u32, u32), to: u32, length: u32) -> Result<(), Error<D::Error>>
 where
     D::Error: Debug,
 {
@@ -216,6 +214,7 @@ where
         let take = (length - done).min(64);
         let chunk = buffer.get_mut(..take as usize).unwrap_or_default();
         device.read(from + done, chunk).map_err(Error::Device)?;
+        see(done, chunk);
         device.write_gather(to + done, &[chunk]).map_err(Error::Device)?;
         done += take;
     }

@@ -90,6 +90,20 @@ where
         self.heap.with_room(|| self.heap.objects.get_element_mut(Link::<[T]>::from_id(id), index))
     }
 
+    /// Changes elements of a slice object, as [`Heap::get_range_mut`].
+    ///
+    /// # Errors
+    ///
+    /// As [`get_mut`](Self::get_mut); [`Error::OutOfBounds`].
+    pub fn get_range_mut<'a, T: Durable>(
+        &'a self,
+        handle: impl HandleMut<[T]> + 'a,
+        range: core::ops::Range<usize>,
+    ) -> Result<RefMut<'a, [T]>, EngineError<D>> {
+        let id = handle.object_id();
+        self.heap.with_room(|| self.heap.objects.get_range_mut(Link::<[T]>::from_id(id), range.clone()))
+    }
+
     /// Allocates an object, as [`Heap::allocate`]. After a rollback the handle is stale.
     ///
     /// # Errors

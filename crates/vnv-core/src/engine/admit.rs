@@ -88,6 +88,8 @@ where
         if let Some(object) = unsafe { resident.block_bytes_mut(self.block_len(index)) }.get_mut(HEADER..end) {
             object.copy_from_slice(key.schema);
         }
+        // A schema larger than the dirty limit goes to its place at once, as any such object.
+        self.write_through(index)?;
         self.set_type_info(row, TypeInfo::new(key.fingerprint, key.has_links, key.is_slice));
         Ok(row)
     }
@@ -188,6 +190,9 @@ where
         self.dirty += self.whole_cost(index);
         let written = self.sync_object(index);
         if written.is_err() {
+            // In a transaction the object stays marked until its end: its bytes must not count meanwhile.
+            self.dirty -= self.whole_cost(index);
+            resident.update(|header| header.state &= !state::DIRTY);
             self.free(index);
         }
         written

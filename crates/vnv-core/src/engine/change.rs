@@ -3,7 +3,7 @@
 use super::sync::count;
 use super::{ENTRY_BYTES, Engine, EngineError, TypeKey};
 use crate::arena::{Pin, Resident, state};
-use crate::block::GRANULE;
+use crate::block::{GRANULE, HEADER};
 use crate::entry::{ObjectId, flag};
 use crate::error::Error;
 use crate::policy::Policy;
@@ -119,6 +119,27 @@ where
         Ok((Pin::mutable(resident).ok_or(Error::AlreadyBorrowed)?, resident))
     }
 
+    /// The granules that have to be saved with `first..last`: a torn write destroys whole rows, and the row of the block
+    /// header is rewritten with every change. With rows of at most 8 bytes these are the granules themselves.
+    fn whole_rows(&self, first: usize, last: usize, granules: usize) -> [core::ops::Range<usize>; 2] {
+        let row = self.geometry.row as usize;
+        if row <= GRANULE {
+            return [first..last, 0..0];
+        }
+        // Granule 0 stands behind the block header.
+        let granule = |byte: usize| (byte.saturating_sub(HEADER) / GRANULE).min(granules);
+        let start = granule((HEADER + first * GRANULE) / row * row);
+        let end = granule((HEADER + last * GRANULE).next_multiple_of(row));
+        let head = granule(row);
+        if first == last {
+            [0..0, 0..0]
+        } else if start <= head {
+            [0..end.max(head), 0..0]
+        } else {
+            [0..head, start..end]
+        }
+    }
+
     fn change_range(&mut self, index: u16, resident: Resident, from: usize, to: usize) -> Result<(), EngineError<D>> {
         self.before_change(index, resident)?;
         let header = resident.header();
@@ -127,8 +148,8 @@ where
             return self.change_whole(index, resident);
         }
         let now = self.dirty_cost(index, header.state);
-        let (first, last) = (from / GRANULE, to.div_ceil(GRANULE));
         let Some(bitmap) = self.bitmap(index) else { return Ok(()) };
+        let ranges = self.whole_rows(from / GRANULE, to.div_ceil(GRANULE), bitmap.bits());
         let is_set = |at: usize| bitmap.get(at);
         let mut cost = now;
         if header.state & state::DIRTY == 0 {
@@ -136,10 +157,13 @@ where
             cost = Self::partial_cost(runs, granules);
         }
         // Each new granule starts a run, lengthens one, or joins two.
-        for at in (first..last).filter(|at| !is_set(*at)) {
-            let left = at > first || at.checked_sub(1).is_some_and(is_set);
-            let joined = i32::from(left) + i32::from(is_set(at + 1));
-            cost = cost.saturating_add(GRANULE as u32).saturating_add_signed(4 * (1 - joined));
+        for range in ranges.clone() {
+            let first = range.start;
+            for at in range.filter(|at| !is_set(*at)) {
+                let left = at > first || at.checked_sub(1).is_some_and(is_set);
+                let joined = i32::from(left) + i32::from(is_set(at + 1));
+                cost = cost.saturating_add(GRANULE as u32).saturating_add_signed(4 * (1 - joined));
+            }
         }
         let room = self.dirty_room();
         let whole = self.whole_cost(index);
@@ -151,7 +175,7 @@ where
         }
         let (entry, item) = self.entry_and_item(resident);
         self.admit((cost + entry).saturating_sub(now), item)?;
-        (first..last).for_each(|at| bitmap.set(at, true));
+        ranges.into_iter().flatten().for_each(|at| bitmap.set(at, true));
         self.became_dirty(resident, true);
         self.dirty = self.dirty + cost - now;
         Ok(())

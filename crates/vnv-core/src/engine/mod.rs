@@ -38,8 +38,10 @@ pub const ENTRY_BYTES: u32 = 8;
 /// Where the data area lies, and how much may be dirty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
-    /// Bytes of a unit, a power of two, at least 8.
+    /// Bytes of a unit, a power of two, at least 8 and a row.
     pub unit: u32,
+    /// Bytes of a row: what a torn write may destroy.
+    pub row: u32,
     /// First unit of the data area.
     pub data_start: u16,
     /// Units of the data area.

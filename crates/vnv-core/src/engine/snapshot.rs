@@ -57,7 +57,8 @@ where
         Ok(())
     }
 
-    /// Hands the payload of a snapshot to `sink`: bitmap of slots freed besides the entries, directory, then the objects' bytes.
+    /// Hands the payload of a snapshot to `sink`: bitmap of slots freed besides the entries, directory, then the
+    /// objects' bytes. [`seal_partly_dirty`](Self::seal_partly_dirty) comes first.
     ///
     /// # Errors
     ///
@@ -97,7 +98,9 @@ where
                 sink(object)?;
                 continue;
             };
+            // The checksum of the whole object: what is not in the snapshot must still be what it was.
             let (count, _) = count(bitmap);
+            sink(&BlockHeader::from_bytes(block).crc.to_le_bytes())?;
             sink(&count.to_le_bytes())?;
             for (first, granules) in runs(bitmap) {
                 sink(&first.to_le_bytes())?;
@@ -105,7 +108,7 @@ where
                 let from = usize::from(first) * GRANULE;
                 sink(object.get(from..from + usize::from(granules) * GRANULE).unwrap_or_default())?;
             }
-            if count % 2 == 0 {
+            if count % 2 == 1 {
                 sink(&[0; 4])?;
             }
         }

@@ -62,7 +62,7 @@ where
     }
 
     pub(super) const fn partial_cost(runs: u32, granules: u32) -> u32 {
-        10 + 4 * runs + GRANULE as u32 * granules
+        14 + 4 * runs + GRANULE as u32 * granules
     }
 
     /// Computes the header of a dirty object's block for `place`, and returns the block.
@@ -75,6 +75,19 @@ where
         let sealed = BlockHeader { crc: block_crc(self.identity(index, place), self.tag, object), size, tag: self.tag };
         header.copy_from_slice(&sealed.to_bytes());
         block
+    }
+
+    /// Computes the block headers of partly dirty objects, which a snapshot holds.
+    pub fn seal_partly_dirty(&self) {
+        for index in 0..self.used {
+            if let Some(resident) = self.resident(index) {
+                let header = resident.header();
+                let partial = state::DIRTY | state::PARTIAL;
+                if header.state & partial == partial && header.pins != MUTABLE {
+                    self.seal(index, resident, self.slot(index).place());
+                }
+            }
+        }
     }
 
     /// Records that a dirty object's block now stands at `place`.
