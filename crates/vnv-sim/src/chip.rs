@@ -59,7 +59,7 @@ pub(crate) enum Power {
     Off,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Chip {
     pub(crate) part: Part,
     pub(crate) memory: Vec<u8>,
@@ -73,6 +73,8 @@ pub(crate) struct Chip {
     pub(crate) truncate: Option<usize>,
     pub(crate) counters: BusCounters,
     pub(crate) violations: Vec<Violation>,
+    /// What the host sent, frame by frame, if it is recorded.
+    pub(crate) frames: Option<Vec<Vec<u8>>>,
     selected: bool,
     phase: Phase,
     /// Bits of the running byte, MOSI and MISO.
@@ -103,6 +105,7 @@ impl Chip {
             truncate: None,
             counters: BusCounters::new(rows),
             violations: Vec::new(),
+            frames: None,
             selected: false,
             phase: Phase::Opcode,
             bits: 0,
@@ -147,6 +150,9 @@ impl Chip {
             self.last_read = None;
             self.stored_in_frame = 0;
             self.counters.frames += 1;
+            if let Some(frames) = &mut self.frames {
+                frames.push(Vec::new());
+            }
         }
         true
     }
@@ -187,6 +193,9 @@ impl Chip {
 
     /// One byte on the bus; `None` once power is lost.
     pub(crate) fn byte(&mut self, mosi: u8) -> Option<u8> {
+        if let Some(frame) = self.frames.as_mut().filter(|_| self.selected).and_then(|frames| frames.last_mut()) {
+            frame.push(mosi);
+        }
         let mut miso = 0;
         for index in (0..8).rev() {
             let bit = self.bit(mosi >> index & 1 != 0, Some(mosi))?;

@@ -43,7 +43,7 @@ pub struct Fram {
     wires: Rc<RefCell<Wires>>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Wires {
     chip: Chip,
     unflushed: bool,
@@ -150,6 +150,39 @@ impl Fram {
             chip.bit(mosi << index & 0x80 != 0, None).ok_or(BusError::PowerLost)?;
         }
         Ok(())
+    }
+
+    /// Clocks bit `index` (0: the first, most significant) of `mosi`, the byte that the host is sending.
+    ///
+    /// # Errors
+    ///
+    /// [`BusError::PowerLost`].
+    pub fn clock_bit_of(&self, mosi: u8, index: u8) -> Result<(), BusError> {
+        let bit = mosi << index.min(7) & 0x80 != 0;
+        self.chip().bit(bit, Some(mosi)).map(|_| ()).ok_or(BusError::PowerLost)
+    }
+
+    /// Another part in the same state, in the middle of the same frame, with wires of its own.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self { wires: Rc::new(RefCell::new(self.wires.borrow().clone())) }
+    }
+
+    /// Records from now on what the host sends.
+    pub fn record_frames(&self) {
+        self.chip().frames = Some(Vec::new());
+    }
+
+    /// The number of frames recorded so far.
+    #[must_use]
+    pub fn recorded_frames(&self) -> usize {
+        self.chip().frames.as_ref().map_or(0, Vec::len)
+    }
+
+    /// Ends recording and returns what the host sent: the bytes of each frame, from the opcode on.
+    #[must_use]
+    pub fn take_frames(&self) -> Vec<Vec<u8>> {
+        self.chip().frames.take().unwrap_or_default()
     }
 
     /// A copy of the content.
