@@ -7,7 +7,7 @@ use core::fmt::Debug;
 use vnv_alloc::OffsetAllocator;
 use vnv_core::engine::{DELTA_BYTES, Engine};
 use vnv_core::{Error, Policy, Workspace};
-use vnv_storage::Device;
+use vnv_storage::{Device, fault};
 
 /// Makes the engine's state durable. `Ok(false)`: there was nothing to do.
 pub(crate) fn commit<W: Workspace, D, P, R, S>(
@@ -44,6 +44,9 @@ where
             }
         }
     };
+    if fault!(RecordBeforeBlocks) {
+        engine.write_late()?;
+    }
     engine.committed(base);
     roots.changed = 0;
     Ok(true)
@@ -63,7 +66,9 @@ where
     R: OffsetAllocator,
     S: OffsetAllocator,
 {
-    engine.apply_deltas()?;
+    if !fault!(CompactWithoutDeltas) {
+        engine.apply_deltas()?;
+    }
     engine.device().sync().map_err(Error::Device)?;
     log.write_base::<W, _, _, _, _>(engine, roots, sequence)?;
     Ok(true)
@@ -84,7 +89,9 @@ where
     S: OffsetAllocator,
 {
     engine.device().sync().map_err(Error::Device)?;
-    write_snapshot(engine, log, roots)?;
+    if !fault!(LastResortWithoutSnapshot) {
+        write_snapshot(engine, log, roots)?;
+    }
     engine.rewrite_in_place()?;
     compact::<W, _, _, _, _>(engine, log, roots, log.last)
 }

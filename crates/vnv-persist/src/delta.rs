@@ -10,7 +10,7 @@ use vnv_core::block::{GRANULE, HEADER};
 use vnv_core::engine::Engine;
 use vnv_core::entry::{Entry, TAG_MASK};
 use vnv_core::{Error, Policy};
-use vnv_storage::Device;
+use vnv_storage::{Device, fault};
 
 /// A delta of a record: where its runs lie.
 pub(crate) struct Delta {
@@ -92,7 +92,7 @@ where
                 let last = engine
                     .entry(delta.index)
                     .is_some_and(|entry| entry.type_index() != 0 && engine.word(delta.index) & TAG_MASK == header.tag);
-                if last {
+                if last || fault!(ApplyOldDelta) {
                     applied += 1;
                     if write {
                         apply_delta(engine, &delta)?;
@@ -131,6 +131,8 @@ where
             to += GRANULE as u32;
         }
     }
-    engine.device().write_gather(block, &[&delta.header]).map_err(Error::Device)?;
+    if !fault!(DeltaWithoutHeader) {
+        engine.device().write_gather(block, &[&delta.header]).map_err(Error::Device)?;
+    }
     Ok(())
 }

@@ -5,7 +5,7 @@ use crate::open_error::{Damage, OpenError};
 use crate::record::{Kind, PADDING, RecordHeader, Stream, read_array, sizes};
 use core::fmt::Debug;
 use vnv_core::{Error, Workspace};
-use vnv_storage::Device;
+use vnv_storage::{Device, fault};
 
 /// Writes an empty heap over whatever the storage holds. A cut leaves the storage blank or formatted.
 ///
@@ -17,11 +17,13 @@ where
     D::Error: Debug,
 {
     let capacity = device.capacity().min(u32::MAX as usize) as u32;
-    let layout = Layout::new(capacity, device.row_size(), sizes::<W>(), options).map_err(OpenError::Layout)?;
+    let layout = Layout::new(capacity, row_of(device), sizes::<W>(), options).map_err(OpenError::Layout)?;
     let fail = |error| OpenError::Heap(Error::Device(error));
     let zeros = PADDING.get(..SUPERBLOCK).unwrap_or_default();
+    let full = layout.to_superblock();
+    let first = if fault!(SuperblockFirst) { &full } else { zeros };
     for copy in [0, 1] {
-        device.write_gather(layout.superblock(copy), &[zeros]).map_err(fail)?;
+        device.write_gather(layout.superblock(copy), &[first]).map_err(fail)?;
     }
     let row = PADDING.get(..layout.unit() as usize).unwrap_or_default();
     for region in [layout.half(1), layout.reserve_at(0), layout.reserve_at(1)] {
@@ -46,6 +48,14 @@ where
     Ok(layout)
 }
 
+/// The part's rows, unless a deliberate fault forgets them.
+fn row_of<D: Device>(device: &D) -> u32
+where
+    D::Error: Debug,
+{
+    if fault!(IgnoreRows) { 8 } else { device.row_size() }
+}
+
 /// Checks the superblocks; returns the layout and the copy that has to be repaired.
 pub(crate) fn superblock<W: Workspace, D: Device>(
     device: &mut D,
@@ -55,7 +65,7 @@ where
     D::Error: Debug,
 {
     let capacity = device.capacity().min(u32::MAX as usize) as u32;
-    let layout = Layout::new(capacity, device.row_size(), sizes::<W>(), options).map_err(OpenError::Layout)?;
+    let layout = Layout::new(capacity, row_of(device), sizes::<W>(), options).map_err(OpenError::Layout)?;
     let first = Superblock::read(&read_array(device, layout.superblock(0))?, &layout);
     let second = Superblock::read(&read_array(device, layout.superblock(1))?, &layout);
     match (first, second) {

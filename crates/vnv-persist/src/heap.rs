@@ -17,7 +17,7 @@ use vnv_core::{
     Advice, Clock, Durable, DurableObject, Error, Filled, Handle, HandleMut, Link, ObjectId, Objects, Owned, Policy,
     Ref, RefMut, Release, Slot, Workspace, type_key,
 };
-use vnv_storage::Device;
+use vnv_storage::{Device, fault};
 
 /// Log and roots: what the heap has besides the engine.
 pub(crate) struct State<'m> {
@@ -243,7 +243,7 @@ where
     ) -> Result<T, EngineError<D>> {
         match operation() {
             Err(error) if error.commit_may_help() => {
-                if !self.in_transaction.get() && self.objects.open_guards() == 0 {
+                if (!self.in_transaction.get() || fault!(CommitInTransaction)) && self.objects.open_guards() == 0 {
                     self.commit_now()?;
                 } else if matches!(error, Error::DirtyLimit) {
                     self.objects.with(Engine::sync_unguarded)?;

@@ -7,7 +7,7 @@ use core::fmt::Debug;
 use vnv_alloc::OffsetAllocator;
 use vnv_core::engine::{DELTA_BYTES, Engine};
 use vnv_core::{Error, Policy, Workspace};
-use vnv_storage::Device;
+use vnv_storage::{Device, fault};
 
 /// Where the log stands.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +40,9 @@ impl Log {
         D::Error: Debug,
     {
         if let Some(at) = self.doubtful {
-            self.erase(device, at)?;
+            if !fault!(KeepFailedRecord) {
+                self.erase(device, at)?;
+            }
             self.doubtful = None;
         }
         if self.retire {
@@ -82,7 +84,7 @@ impl Log {
         }
         let mut root_buffer = W::record_roots();
         let mut root_count = 0;
-        for (to, root) in root_buffer.as_mut().iter_mut().zip(roots.recorded(false)) {
+        for (to, root) in root_buffer.as_mut().iter_mut().zip(roots.recorded(false).filter(|_| !fault!(ForgetRoots))) {
             *to = *root;
             root_count += 1;
         }
@@ -142,6 +144,9 @@ impl Log {
         R: OffsetAllocator,
         S: OffsetAllocator,
     {
+        if fault!(RetireFirst) {
+            self.erase(engine.device(), self.layout.half(self.half))?;
+        }
         let root_count = roots.recorded(true).count();
         let header = RecordHeader {
             kind: Kind::Base,

@@ -13,7 +13,7 @@ use vnv_core::engine::{Collected, Engine};
 use vnv_core::entry::{Entry, SCHEMA_TYPE};
 use vnv_core::schema::Schema;
 use vnv_core::{Error, Policy, TypeInfo, Workspace};
-use vnv_storage::Device;
+use vnv_storage::{Device, fault};
 
 /// The type table: fingerprints of the schemas.
 pub(crate) fn read_types<D, P, R, S>(engine: &mut Engine<'_, D, P, R, S>) -> Result<(), OpenError<D::Error>>
@@ -62,7 +62,8 @@ where
 {
     let mut log = replay(engine, roots, layout)?;
     let deltas = apply_deltas(engine, &log, true)?;
-    let snapshot = live_snapshot(engine.device(), &layout, log.sequence)?;
+    let tag = engine.tag();
+    let snapshot = live_snapshot(engine.device(), &layout, log.sequence, tag)?;
     if let Some(found) = snapshot {
         empty(engine, roots, &layout, found).map_err(|error| match error {
             Error::Damaged { .. } => OpenError::Damaged(Damage::Content),
@@ -70,7 +71,9 @@ where
         })?;
         engine.device().sync().map_err(Error::Device)?;
         engine.set_tag(found.1.tag);
-        log.write_base::<W, _, _, _, _>(engine, roots, found.1.sequence)?;
+        if !fault!(RecoverWithoutBase) {
+            log.write_base::<W, _, _, _, _>(engine, roots, found.1.sequence)?;
+        }
         engine.set_tag(found.1.tag + 1);
     }
     if !engine.rebuild_space() {

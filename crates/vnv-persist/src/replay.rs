@@ -11,7 +11,7 @@ use vnv_alloc::OffsetAllocator;
 use vnv_core::engine::Engine;
 use vnv_core::entry::{Entry, SCHEMA_TYPE};
 use vnv_core::{Error, Policy};
-use vnv_storage::Device;
+use vnv_storage::{Device, fault};
 
 /// Enters an entry read from a record, if it is possible.
 pub(crate) fn restore_entry<D, P, R, S>(engine: &mut Engine<'_, D, P, R, S>, index: u16, entry: Entry) -> bool
@@ -62,7 +62,7 @@ where
             *slot = header.filter(|header| header.kind == Kind::Base).map(|header| header.sequence);
         }
     }
-    let order: [u8; 2] = if heads[0] >= heads[1] { [0, 1] } else { [1, 0] };
+    let order: [u8; 2] = if (heads[0] >= heads[1]) != fault!(PickOlderBase) { [0, 1] } else { [1, 0] };
     let mut active = None;
     for half in order {
         if heads.get(usize::from(half)).copied().flatten().is_none() {
@@ -116,7 +116,9 @@ where
         log.last = header.sequence;
     }
     engine.set_tag(tag + 1);
-    check_tail(engine.device(), &log)?;
+    if !fault!(SkipTailCheck) {
+        check_tail(engine.device(), &log)?;
+    }
     Ok(log)
 }
 
@@ -127,7 +129,8 @@ where
 {
     let room = (log.layout.half(log.half) + log.layout.log_half).saturating_sub(log.end);
     let header = read_record(device, log.end, room, Some(log.base_sequence))?;
-    Ok(header.filter(|header| header.kind == Kind::Commit && header.sequence > log.sequence))
+    Ok(header
+        .filter(|header| header.kind == Kind::Commit && (header.sequence > log.sequence || fault!(AcceptOldRecord))))
 }
 
 fn restore_roots<D, P, R, S>(

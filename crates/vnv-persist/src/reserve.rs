@@ -2,6 +2,7 @@
 
 use crate::layout::{Layout, RECORD_HEADER};
 use crate::log::Log;
+use crate::open_error::{Damage, OpenError};
 use crate::record::{Kind, RecordHeader, Stream, read_array, read_record};
 use crate::roots::Roots;
 use core::fmt::Debug;
@@ -10,7 +11,7 @@ use vnv_core::block::{BlockCrc, BlockHeader, GRANULE, HEADER, Identity};
 use vnv_core::engine::{Engine, PARTIAL};
 use vnv_core::entry::Entry;
 use vnv_core::{Error, Policy};
-use vnv_storage::Device;
+use vnv_storage::{Device, fault};
 
 /// Writes everything uncommitted into the reserve that is not live. The engine's state does not change: after a
 /// false alarm the program goes on.
@@ -33,7 +34,8 @@ where
         payload += bytes.len() as u32;
         Ok(())
     });
-    let root_count = roots.recorded(false).count();
+    let no_roots = fault!(SnapshotWithoutRoots);
+    let root_count = roots.recorded(false).filter(|_| !no_roots).count();
     let mut header = RecordHeader {
         kind: Kind::Snapshot,
         roots: root_count as u8,
@@ -47,14 +49,14 @@ where
     if header.length > log.layout.reserve {
         return Err(Error::DirtyLimit);
     }
-    let salt = log.sequence;
+    let salt = header.sequence;
     let mut digest = header.digest(salt);
     let mut feed = |bytes: &[u8]| {
         digest.update(bytes);
         Ok::<(), ()>(())
     };
     let _ = engine.snapshot_entries(&mut feed);
-    for root in roots.recorded(false) {
+    for root in roots.recorded(false).filter(|_| !no_roots) {
         let _ = feed(root);
     }
     let _ = engine.snapshot_payload(&mut feed);
@@ -65,37 +67,49 @@ where
         let mut stream = Stream::new(device, at);
         stream.put(&head)?;
         engine.snapshot_entries(&mut |bytes| stream.put(bytes))?;
-        for root in roots.recorded(false) {
+        for root in roots.recorded(false).filter(|_| !no_roots) {
             stream.put(root)?;
         }
         engine.snapshot_payload(&mut |bytes| stream.put(bytes))?;
         stream.finish(&layout, header.length)?;
         device.sync().map_err(Error::Device)
     })?;
-    log.next_reserve = 1 - log.next_reserve;
-    log.last = header.sequence;
+    if !fault!(OverwriteLiveReserve) {
+        log.next_reserve = 1 - log.next_reserve;
+    }
+    if !fault!(SnapshotSequenceKept) {
+        log.last = header.sequence;
+    }
     Ok(())
 }
 
-/// Finds the live snapshot: the newest valid one that follows the log's last record.
+/// Finds the live snapshot: the newest valid one behind the log's last record; `tag` is that of the next record.
+///
+/// # Errors
+///
+/// [`Damage::Record`] if the snapshot follows a record that is not there.
 pub(crate) fn live_snapshot<D: Device>(
     device: &mut D,
     layout: &Layout,
     log_sequence: u64,
-) -> Result<Option<(u8, RecordHeader)>, Error<D::Error>>
+    tag: u16,
+) -> Result<Option<(u8, RecordHeader)>, OpenError<D::Error>>
 where
     D::Error: Debug,
 {
     let mut live: Option<(u8, RecordHeader)> = None;
     for reserve in [0, 1] {
-        let found = read_record(device, layout.reserve_at(reserve), layout.reserve, Some(log_sequence))?;
+        let found = read_record(device, layout.reserve_at(reserve), layout.reserve, None)?;
         if let Some(header) = found
             && header.kind == Kind::Snapshot
-            && header.sequence > log_sequence
+            && (header.sequence > log_sequence || fault!(AcceptOldSnapshot))
             && live.is_none_or(|(_, newest)| header.sequence > newest.sequence)
         {
             live = Some((reserve, header));
         }
+    }
+    if live.is_some_and(|(_, header)| header.tag != tag && !fault!(AcceptOldSnapshot)) {
+        return Err(OpenError::Damaged(Damage::Record));
     }
     Ok(live)
 }

@@ -88,7 +88,8 @@ where
     }
     let log = replay(&mut engine, &mut roots, layout)?;
     let deltas = apply_deltas(&mut engine, &log, false)?;
-    let snapshot = live_snapshot(engine.device(), &layout, log.sequence)?.is_some();
+    let tag = engine.tag();
+    let snapshot = live_snapshot(engine.device(), &layout, log.sequence, tag)?.is_some();
     if !engine.rebuild_space() {
         find(Finding::Overlap);
     }

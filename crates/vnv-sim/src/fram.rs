@@ -51,6 +51,8 @@ struct Wires {
     bus_fault: Option<u64>,
     /// Edges of chip select still to come before the pin fails once.
     pin_fault: Option<u64>,
+    /// The level at which MISO is stuck, and for how many bytes more.
+    stuck: Option<(bool, u64)>,
 }
 
 impl Fram {
@@ -64,7 +66,15 @@ impl Fram {
     #[must_use]
     pub fn from_image(part: Part, image: Vec<u8>) -> Self {
         let chip = Chip::new(part, image);
-        Self { wires: Rc::new(RefCell::new(Wires { chip, unflushed: false, bus_fault: None, pin_fault: None })) }
+        Self {
+            wires: Rc::new(RefCell::new(Wires {
+                chip,
+                unflushed: false,
+                bus_fault: None,
+                pin_fault: None,
+                stuck: None,
+            })),
+        }
     }
 
     /// The bus to the part.
@@ -104,6 +114,7 @@ impl Fram {
         wires.unflushed = false;
         wires.bus_fault = None;
         wires.pin_fault = None;
+        wires.stuck = None;
     }
 
     /// Whether power is on.
@@ -126,6 +137,11 @@ impl Fram {
     /// pin as it is; power stays on.
     pub fn fail_chip_select_at(&self, n: u64) {
         self.wires.borrow_mut().pin_fault = Some(n);
+    }
+
+    /// Holds MISO at one level for the next `bytes` bytes; the part itself goes on.
+    pub fn stick_miso(&self, high: bool, bytes: u64) {
+        self.wires.borrow_mut().stuck = Some((high, bytes));
     }
 
     /// Fifth rung: the next WRITE frame stores only its first `bytes` bytes (0: it is dropped) without an error.
@@ -273,7 +289,14 @@ impl SimBus {
             None => {}
         }
         wires.unflushed = true;
-        wires.chip.byte(mosi).ok_or(BusError::PowerLost)
+        let miso = wires.chip.byte(mosi).ok_or(BusError::PowerLost)?;
+        match &mut wires.stuck {
+            Some((high, left)) if *left > 0 => {
+                *left -= 1;
+                Ok(if *high { 0xFF } else { 0x00 })
+            }
+            _ => Ok(miso),
+        }
     }
 }
 

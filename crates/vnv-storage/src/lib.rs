@@ -4,6 +4,8 @@
 mod adapter;
 mod bounds;
 mod device;
+#[doc(hidden)]
+pub mod fault;
 #[cfg(feature = "std")]
 mod file;
 mod ram;

@@ -9,7 +9,7 @@ use crate::memory::TypeInfo;
 use crate::policy::Policy;
 use core::fmt::Debug;
 use vnv_alloc::OffsetAllocator;
-use vnv_storage::Device;
+use vnv_storage::{Device, fault};
 
 impl<D, P, R, S> Engine<'_, D, P, R, S>
 where
@@ -89,7 +89,9 @@ where
             object.copy_from_slice(key.schema);
         }
         // A schema larger than the dirty limit goes to its place at once, as any such object.
-        self.write_through(index)?;
+        if !fault!(KeepLargeSchema) {
+            self.write_through(index)?;
+        }
         self.set_type_info(row, TypeInfo::new(key.fingerprint, key.has_links, key.is_slice));
         Ok(row)
     }
@@ -222,7 +224,8 @@ where
 
     /// Frees an object outside of a transaction: its handles are stale from here on.
     pub(super) fn free_now(&mut self, index: u16) {
-        let generation = (self.slot(index).generation() + 1).min(LAST_GENERATION);
+        let raised = u16::from(!fault!(KeepGeneration));
+        let generation = (self.slot(index).generation() + raised).min(LAST_GENERATION);
         self.change_slot(index, |entry| entry.set_generation(generation));
         if let Some(resident) = self.resident(index) {
             let header = resident.header();
@@ -261,7 +264,10 @@ where
             self.zombies += 1;
             return false;
         }
-        self.push_item(index, entry.place());
+        if fault!(ReuseFreedPlaceEarly) {
+            self.space_free(entry.place(), entry.units());
+        }
+        self.push_item(index, if fault!(ReuseFreedPlaceEarly) { NO_PLACE } else { entry.place() });
         self.change_slot(index, |entry| entry.place = NO_PLACE);
         self.dirty += bytes;
         true

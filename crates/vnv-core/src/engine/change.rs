@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::policy::Policy;
 use core::fmt::Debug;
 use vnv_alloc::OffsetAllocator;
-use vnv_storage::Device;
+use vnv_storage::{Device, fault};
 
 impl<D, P, R, S> Engine<'_, D, P, R, S>
 where
@@ -44,7 +44,9 @@ where
             return Ok(());
         }
         let state = resident.header().state;
-        if state & state::DIRTY != 0 {
+        if state & state::DIRTY != 0 && fault!(ChangeWithoutSync) {
+            Ok(())
+        } else if state & state::DIRTY != 0 {
             self.sync_object(index)
         } else if state & state::UNAPPLIED != 0 {
             self.apply_delta(index)
@@ -59,7 +61,7 @@ where
             if header.word & flag::UNWRITTEN == 0 {
                 self.debt += 1;
             }
-            if header.word & flag::PENDING == 0 {
+            if header.word & flag::PENDING == 0 && !fault!(ForgetEntryBytes) {
                 // The entry that a snapshot or record would need; it is taken back by a rollback, or by the commit.
                 self.dirty += ENTRY_BYTES;
             }
@@ -123,7 +125,7 @@ where
     /// header is rewritten with every change. With rows of at most 8 bytes these are the granules themselves.
     fn whole_rows(&self, first: usize, last: usize, granules: usize) -> [core::ops::Range<usize>; 2] {
         let row = self.geometry.row as usize;
-        if row <= GRANULE {
+        if row <= GRANULE || fault!(SavePartsOfRows) {
             return [first..last, 0..0];
         }
         // Granule 0 stands behind the block header.

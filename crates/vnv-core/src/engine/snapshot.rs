@@ -8,7 +8,7 @@ use crate::entry::flag;
 use crate::policy::Policy;
 use core::fmt::Debug;
 use vnv_alloc::OffsetAllocator;
-use vnv_storage::Device;
+use vnv_storage::{Device, fault};
 
 /// Set in the directory of a snapshot for an object of which only granules follow.
 pub const PARTIAL: u16 = 0x8000;
@@ -36,7 +36,7 @@ where
     }
 
     fn is_clean_but_pending(&self, index: u16) -> bool {
-        self.word(index) & flag::PENDING != 0 && !self.is_saved(index)
+        self.word(index) & flag::PENDING != 0 && !self.is_saved(index) && !fault!(SnapshotWithoutSynced)
     }
 
     /// Hands the entries of a snapshot to `sink`, dirty objects first.

@@ -9,7 +9,7 @@ use crate::memory::Workspace;
 use crate::policy::Policy;
 use core::fmt::Debug;
 use vnv_alloc::OffsetAllocator;
-use vnv_storage::Device;
+use vnv_storage::{Device, fault};
 
 /// The runs of set granules in a bitmap: `(first, count)`.
 pub(super) fn runs(bitmap: Bits) -> impl Iterator<Item = (u16, u16)> {
@@ -102,7 +102,11 @@ where
             }
         } else {
             self.debt -= 1;
-            self.push_item(index, if old == place { NO_PLACE } else { old });
+            let early = fault!(ReusePlaceEarly) && old != place;
+            if early {
+                self.space_free(old, units);
+            }
+            self.push_item(index, if old == place || early { NO_PLACE } else { old });
             if header.state & state::TRANSACTION == 0 {
                 self.move_below_mark();
             }
@@ -133,7 +137,7 @@ where
             return Err(Error::GuardOpen);
         }
         let entry = self.slot(index);
-        let fresh = header.word & flag::UNWRITTEN == 0;
+        let fresh = header.word & flag::UNWRITTEN == 0 && !fault!(WriteInPlace);
         let place = if fresh { self.space_allocate(entry.units())? } else { entry.place() };
         let block = self.seal(index, resident, place);
         if let Err(error) = self.device.get_mut().write_gather(self.geometry.unit * u32::from(place), &[block]) {
@@ -221,7 +225,8 @@ where
 
     /// Writes the chosen objects in runs of adjoining places.
     fn write_batch<W: Workspace>(&mut self, units: u16) -> Result<(), EngineError<D>> {
-        let mut together = if self.space.splits() { self.space_allocate(units).ok() } else { None };
+        let mut together =
+            if self.space.splits() && !fault!(WriteInPlace) { self.space_allocate(units).ok() } else { None };
         let mut slices = W::slices();
         let slices = slices.as_mut();
         let mut run = Run::default();
@@ -234,7 +239,7 @@ where
             let units = self.slot(index).units();
             let place = match &mut together {
                 Some(next) => core::mem::replace(next, *next + units),
-                None if header.word & flag::UNWRITTEN != 0 => self.slot(index).place(),
+                None if header.word & flag::UNWRITTEN != 0 || fault!(WriteInPlace) => self.slot(index).place(),
                 None => match self.space_allocate(units) {
                     Ok(place) => place,
                     Err(error) => {
@@ -266,15 +271,47 @@ where
             return Ok(());
         }
         let at = self.offset_of(run.place);
-        self.device.get_mut().write_gather(at, slices).map_err(Error::Device)?;
+        if !fault!(RecordBeforeBlocks) {
+            self.device.get_mut().write_gather(at, slices).map_err(Error::Device)?;
+        }
         let (mut place, mut left, mut index) = (run.place, run.objects, run.first);
         while left > 0 && index < self.used {
             if self.resident(index).is_some_and(|resident| resident.header().state & state::BATCH != 0) {
                 self.synced(index, place);
+                if fault!(RecordBeforeBlocks) {
+                    self.mark_late(index);
+                }
                 place += self.slot(index).units();
                 left -= 1;
             }
             index += 1;
+        }
+        Ok(())
+    }
+
+    /// A deliberate fault: the block is written after its record.
+    fn mark_late(&self, index: u16) {
+        if let Some(resident) = self.resident(index) {
+            resident.update(|header| header.state |= state::BATCH);
+        }
+    }
+
+    /// The other half of that fault.
+    ///
+    /// # Errors
+    ///
+    /// The device's.
+    #[doc(hidden)]
+    pub fn write_late(&mut self) -> Result<(), EngineError<D>> {
+        for index in 0..self.used {
+            let Some(resident) = self.resident(index).filter(|it| it.header().state & state::BATCH != 0) else {
+                continue;
+            };
+            resident.update(|header| header.state &= !state::BATCH);
+            // SAFETY: commits run while no mutable guard is open.
+            let block = unsafe { resident.block_bytes(self.block_len(index)) };
+            let at = self.offset_of(self.slot(index).place());
+            self.device.get_mut().write_gather(at, &[block]).map_err(Error::Device)?;
         }
         Ok(())
     }
@@ -363,6 +400,9 @@ where
         self.delta_bytes(index)?;
         let resident = self.resident(index).filter(|resident| resident.header().pins != MUTABLE)?;
         let block = self.seal(index, resident, self.slot(index).place());
+        if fault!(DeltaBeforeRecord) {
+            let _ = self.write_granules(index, block);
+        }
         let bitmap = self.bitmap(index)?;
         let (count, _) = count(bitmap);
         let mut writer = Writer { out, at: 0 };

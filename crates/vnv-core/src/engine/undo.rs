@@ -7,7 +7,7 @@ use crate::memory::TypeInfo;
 use crate::policy::Policy;
 use core::fmt::Debug;
 use vnv_alloc::OffsetAllocator;
-use vnv_storage::Device;
+use vnv_storage::{Device, fault};
 
 impl<D, P, R, S> Engine<'_, D, P, R, S>
 where
@@ -58,7 +58,9 @@ where
             } else {
                 // The fresh place takes the item, so that no row is written twice before the next commit.
                 // A copy loaded from that place goes, although it was not changed since.
-                self.drop_copy(index);
+                if !fault!(RollbackKeepsCopy) {
+                    self.drop_copy(index);
+                }
                 let fresh = self.slot(index).place();
                 self.change_slot(index, |entry| entry.place = item.place);
                 let word = self.word(index);

@@ -4,7 +4,7 @@ use embedded_storage::{ReadStorage, Storage};
 
 use super::protocol::{READ, WREN, WRITE, addressed, command};
 use super::{Error, Part, Stop, Transport};
-use crate::{Device, bounds};
+use crate::{Device, bounds, fault};
 
 /// An SPI FRAM part; see [`SpiFram`](super::SpiFram) for a shared bus and [`OwnedSpiFram`](super::OwnedSpiFram) for
 /// one of its own.
@@ -62,7 +62,9 @@ impl<T: Transport> Fram<T> {
                 Some(stop) => Some(&mut **stop),
                 None => None,
             };
-            self.transport.write(&command(WREN), &[], None)?;
+            if !fault!(WriteWithoutEnable) {
+                self.transport.write(&command(WREN), &[], None)?;
+            }
             let header = addressed(WRITE, &self.part, offset.saturating_add(written));
             let sent = self.transport.write(&header, frame, again)?;
             written = written.saturating_add(sent);

@@ -1,0 +1,362 @@
+//! What is done with the bytes that a cut leaves: a new instance opens them, and life goes on; and is cut again.
+
+use crate::device::{Recorder, Write, torn};
+use crate::journal::{Journal, at};
+use crate::life::Life;
+use crate::player::play;
+use crate::point::Point;
+use crate::report::Counts;
+use crate::state::{State, Unreadable, extract};
+use crate::types::{LabHeap, Ram};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use vnv_persist::{Finding, Heap, OpenError, verify};
+use vnv_sim::{Garbage, Tear, TearStorage};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+
+/// How thorough a run is.
+#[derive(Clone, Debug)]
+pub struct Extent {
+    /// Most cuts one after the other.
+    pub depth: usize,
+    /// Only this rung of the ladder.
+    pub rung: Option<usize>,
+    /// Every garbage in second cuts, not only some; `nested` and `second` of the lives taken as 1.
+    pub full: bool,
+    /// Only one garbage a rung, in first cuts too.
+    pub coarse: bool,
+    /// Second cuts are this many times rarer.
+    pub sparse: usize,
+    /// Only these cuts: a replay.
+    pub only: Option<Vec<Point>>,
+}
+
+impl Extent {
+    /// The rungs of cut writes for a cut at this depth (0: the first).
+    pub fn tears(&self, depth: usize) -> impl Iterator<Item = Tear> + use<> {
+        let some = [Tear::T0, Tear::T1(Garbage::Ones), Tear::T2(Garbage::Inverted), Tear::T3(Garbage::Seeded(0x5EED))];
+        let all = (self.full && depth < 2 || depth == 0 || self.only.is_some()) && !self.coarse;
+        let rung = self.rung;
+        Tear::of_writes()
+            .filter(move |tear| all || some.contains(tear))
+            .filter(move |tear| rung.is_none_or(|rung| rung == crate::point::rung(*tear)))
+    }
+
+    /// Whether a cut at `depth` is one of those to be replayed.
+    pub fn wants(&self, depth: usize, point: Point) -> bool {
+        self.only.as_ref().is_none_or(|only| only.get(depth) == Some(&point))
+    }
+
+    /// Whether a replay is to cut at `depth`.
+    fn goes_deeper(&self, depth: usize) -> bool {
+        self.only.as_ref().is_none_or(|only| only.len() > depth)
+    }
+}
+
+/// The bytes that a cut left, and what is expected of them.
+#[derive(Clone)]
+pub struct Suspect {
+    /// The storage.
+    pub image: Vec<u8>,
+    /// The states that may be found; the first one was acknowledged.
+    pub legal: Vec<Arc<State>>,
+    /// The states before the acknowledged one: what T4 and T5 may bring back where they hit the last record.
+    pub older: Vec<Arc<State>>,
+    /// The operation that was running.
+    pub op: usize,
+    /// The cuts so far.
+    pub path: Vec<Point>,
+    /// Number of the suspect, for sampling.
+    pub number: usize,
+}
+
+impl Suspect {
+    /// Image and expectations in one number: what has been seen need not be looked at again.
+    #[must_use]
+    pub fn key(&self) -> u128 {
+        let states = self.legal.iter().fold(0, |sum, state| sum ^ u128::from(fingerprint(state)));
+        xxh3_128(&self.image) ^ states
+    }
+
+    fn rung(&self) -> usize {
+        self.path.last().map_or(0, Point::rung)
+    }
+}
+
+fn fingerprint(state: &State) -> u64 {
+    xxh3_64(format!("{state:?}").as_bytes())
+}
+
+/// A violation: the cuts that lead to it, and what was found.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Violation {
+    /// The life.
+    pub life: String,
+    /// The cuts.
+    pub path: String,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// Checks suspects of one life.
+pub struct Checker<'l> {
+    life: &'l Life,
+    extent: &'l Extent,
+    seen: [Mutex<HashSet<u128>>; 16],
+    /// What was counted, by rung of the last cut.
+    pub counts: Mutex<[Counts; 6]>,
+    /// What was found.
+    pub violations: Mutex<Vec<Violation>>,
+    /// Stop at the first violation.
+    first_only: bool,
+}
+
+/// A lock that a caught panic has poisoned is as good as any other here.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<'l> Checker<'l> {
+    /// For the suspects of `life`.
+    #[must_use]
+    pub fn new(life: &'l Life, extent: &'l Extent, first_only: bool) -> Self {
+        Self {
+            life,
+            extent,
+            seen: Default::default(),
+            counts: Mutex::default(),
+            violations: Mutex::default(),
+            first_only,
+        }
+    }
+
+    /// How thorough the run is.
+    #[must_use]
+    pub const fn extent(&self) -> &'l Extent {
+        self.extent
+    }
+
+    /// Whether enough was found.
+    pub fn is_done(&self) -> bool {
+        lock(&self.violations).len() >= if self.first_only { 1 } else { 5 }
+    }
+
+    /// Counts a cut; tells whether its suspect is new.
+    pub fn is_new(&self, suspect: &Suspect) -> bool {
+        let key = suspect.key();
+        let shard = &self.seen[(key >> 124) as usize];
+        let new = lock(shard).insert(key);
+        self.count(suspect, |counts| {
+            counts.cuts += 1;
+            counts.images += u64::from(new);
+            counts.nested += u64::from(suspect.path.len() > 1);
+        });
+        new
+    }
+
+    fn count(&self, suspect: &Suspect, add: impl FnOnce(&mut Counts)) {
+        if let Some(counts) = lock(&self.counts).get_mut(suspect.rung()) {
+            add(counts);
+        }
+    }
+
+    /// Notes a violation.
+    pub fn blame(&self, path: &[Point], what: String) {
+        let violation = Violation { life: self.life.name.clone(), path: crate::point::path_text(path), what };
+        lock(&self.violations).push(violation);
+    }
+
+    /// Opens what a cut left, checks it, goes on, cuts again. Panics inside count as violations.
+    pub fn check(&self, suspect: &Suspect) {
+        if self.is_done() {
+            return;
+        }
+        let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.examine(suspect)));
+        let what = match checked {
+            Ok(Ok(())) => return,
+            Ok(Err(what)) => what,
+            Err(panic) => {
+                let text = panic.downcast_ref::<String>().map(String::as_str);
+                format!("panic: {}", text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("without a message"))
+            }
+        };
+        self.blame(&suspect.path, what);
+    }
+
+    fn examine(&self, suspect: &Suspect) -> Result<(), String> {
+        // The rungs that a checksum can notice, but not repair.
+        let may_notice = suspect.path.iter().any(|point| point.rung() >= 4);
+        self.verify(&suspect.image, may_notice)?;
+        self.count(suspect, |counts| counts.recoveries += 1);
+        let (recorder, storage, tape) = Recorder::new(suspect.image.clone(), self.life.row);
+        tape.recording.set(true);
+        let found = match self.recover(recorder) {
+            Ok(state) => state,
+            Err(Unreadable::Error(_)) if may_notice => {
+                self.count(suspect, |counts| counts.noticed += 1);
+                return Ok(());
+            }
+            Err(Unreadable::Error(what) | Unreadable::Wrong(what)) => return Err(what),
+        };
+        let Some(which) = suspect.legal.iter().position(|state| **state == found) else {
+            if may_notice && suspect.older.iter().any(|state| **state == found) {
+                self.count(suspect, |counts| counts.older += 1);
+                return Ok(());
+            }
+            return Err(self.describe(suspect, &found));
+        };
+        self.count(suspect, |counts| if which == 0 { counts.acknowledged += 1 } else { counts.running += 1 });
+        let Some(state) = suspect.legal.get(which).cloned() else { return Ok(()) };
+        if may_notice {
+            return Ok(());
+        }
+        let writes = tape.writes.take();
+        let depth = suspect.path.len();
+        if depth < self.extent.depth && self.extent.goes_deeper(depth) && self.takes_nested(suspect) {
+            self.cut_recovery(suspect, &writes, &state);
+        }
+        drop(storage);
+        self.go_on(suspect, &state, writes.len())
+    }
+
+    fn describe(&self, suspect: &Suspect, found: &State) -> String {
+        let legal: Vec<_> = suspect.legal.iter().map(|state| format!("{:?}", &**state)).collect();
+        format!("neither the last commit nor the running one; found {found:?}; legal {}", legal.join(" or "))
+    }
+
+    fn verify(&self, image: &[u8], may_notice: bool) -> Result<(), String> {
+        let mut memory = Ram::new();
+        let mut findings = Vec::new();
+        let device = TearStorage::from_image(image.to_vec(), self.life.row);
+        let verified = verify(device, &mut memory, self.life.options, &mut |finding| findings.push(finding));
+        match verified {
+            _ if may_notice => Ok(()),
+            Err(OpenError::Heap(error)) => Err(format!("verify: {error:?}")),
+            // A storage that is being formatted; `recover` tells whether that is legal.
+            Err(_) => Ok(()),
+            Ok(verified) if !verified.snapshot => {
+                match findings.iter().find(|finding| !matches!(finding, Finding::Superblock)) {
+                    Some(finding) => Err(format!("verify finds {finding:?}")),
+                    None => Ok(()),
+                }
+            }
+            // Objects that a live snapshot supersedes may be torn.
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// Opens and reads everything.
+    fn recover(&self, recorder: Recorder) -> Result<State, Unreadable> {
+        let mut memory = Ram::new();
+        let heap: LabHeap<'_, Recorder> = match Heap::open(recorder, &mut memory, self.life.options) {
+            Ok(heap) => heap,
+            Err(OpenError::Heap(error)) => return Err(Unreadable::Error(format!("open: {error:?}"))),
+            // Legal only while the storage is being formatted, when this state is one of the legal ones.
+            Err(OpenError::Damaged(damage)) if !matches!(damage, vnv_persist::Damage::Superblock) => {
+                return Err(Unreadable::Error(format!("open: damaged {damage:?}")));
+            }
+            Err(_) => return Ok(State::default()),
+        };
+        if let Some(index) = heap.report().damaged {
+            return Err(Unreadable::Error(format!("object {index} is damaged")));
+        }
+        extract(&heap)
+    }
+
+    fn takes_nested(&self, suspect: &Suspect) -> bool {
+        // Third cuts are sampled.
+        if suspect.path.len() > 1 { self.is_sample(suspect, 23) } else { self.is_sample(suspect, self.life.nested) }
+    }
+
+    /// Whether a suspect is cut again, if every `every`-th is (0: none).
+    fn is_sample(&self, suspect: &Suspect, every: usize) -> bool {
+        let every = if self.extent.full && suspect.path.len() == 1 { every.min(1) } else { every * self.extent.sparse };
+        self.extent.only.is_some() || (every != 0 && suspect.number % every == 0)
+    }
+
+    /// Cuts the recovery at every byte that it writes: nothing may change (G7).
+    fn cut_recovery(&self, suspect: &Suspect, writes: &[Write], state: &Arc<State>) {
+        let next = Suspect { legal: vec![Arc::clone(state)], ..suspect.clone() };
+        self.cut_writes(&next, writes, 0, Point::Recovery, &|_| (next.legal.clone(), next.op));
+    }
+
+    /// Cuts at every byte of `writes` from number `from` on; `expect` tells what is legal during each, and the
+    /// operation that runs.
+    fn cut_writes(
+        &self,
+        suspect: &Suspect,
+        writes: &[Write],
+        from: usize,
+        point: impl Fn(usize, usize, Tear) -> Point,
+        expect: &dyn Fn(usize) -> (Vec<Arc<State>>, usize),
+    ) {
+        let depth = suspect.path.len();
+        let mut image = suspect.image.clone();
+        for (number, write) in writes.iter().enumerate() {
+            for byte in 0..write.bytes.len().max(1) {
+                if number < from {
+                    break;
+                }
+                for tear in self.extent.tears(depth) {
+                    let point = point(number, byte, tear);
+                    if !self.extent.wants(depth, point) || self.is_done() {
+                        continue;
+                    }
+                    let mut path = suspect.path.clone();
+                    path.push(point);
+                    let image = torn(&image, self.life.row, write, byte, tear);
+                    let (legal, op) = expect(number);
+                    let number = suspect.number + byte + number;
+                    let next = Suspect { image, path, legal, op, number, older: Vec::new() };
+                    if self.is_new(&next) {
+                        self.check(&next);
+                    }
+                }
+            }
+            let at = write.offset as usize;
+            image[at..at + write.bytes.len()].copy_from_slice(&write.bytes);
+        }
+    }
+
+    /// The rest of the life, a clean commit, and another reopening: nothing acknowledged may be lost.
+    fn go_on(&self, suspect: &Suspect, state: &Arc<State>, recovery: usize) -> Result<(), String> {
+        let depth = suspect.path.len();
+        let second = depth < self.extent.depth.min(2)
+            && self.extent.goes_deeper(depth)
+            && self.is_sample(suspect, self.life.second);
+        if !state.formatted {
+            return Ok(());
+        }
+        let (recorder, storage, tape) = Recorder::new(suspect.image.clone(), self.life.row);
+        tape.recording.set(second);
+        let position = || tape.position.get();
+        let journal = Journal::new((**state).clone(), suspect.op, &position);
+        let played = play(recorder, self.life.options, &self.life.ops, suspect.op, &journal, true);
+        drop(played.map_err(|stopped| format!("going on: {}", stopped.what()))?);
+        let image = storage.borrow().image().to_vec();
+        self.verify(&image, false).map_err(|error| format!("at the end of life: {error}"))?;
+        let (recorder, _, _) = Recorder::new(image, self.life.row);
+        self.count(suspect, |counts| counts.recoveries += 2);
+        let end = journal.now.borrow().clone();
+        match self.recover(recorder) {
+            Ok(found) if found == end => {}
+            Ok(found) => return Err(format!("an acknowledged commit is lost: {found:?} instead of {end:?}")),
+            Err(Unreadable::Error(what) | Unreadable::Wrong(what)) => {
+                return Err(format!("at the end of life: {what}"));
+            }
+        }
+        if second {
+            let moments = journal.moments();
+            let states: Vec<Arc<State>> = journal.states.borrow().iter().cloned().map(Arc::new).collect();
+            // Up to the end of the first commit.
+            let first = moments.iter().find(|moment| moment.legal.acknowledged > 0).map(|moment| moment.position);
+            let mut writes = tape.writes.take();
+            writes.truncate(first.unwrap_or(writes.len()));
+            self.cut_writes(suspect, &writes, recovery, Point::GoingOn, &|number| {
+                let moment = at(&moments, number);
+                (moment.legal.all().filter_map(|state| states.get(state).cloned()).collect(), moment.op)
+            });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,90 @@
+//! The fifth rung: a write that is dropped or half done without an error, a row overwritten by nobody.
+//!
+//! Legal is the end of the life, anything that is noticed, and, where the last record was hit, an older state whole.
+
+use crate::check::{Checker, Extent, Suspect};
+use crate::device::Recorder;
+use crate::journal::{Journal, Moment};
+use crate::life::Life;
+use crate::player::{Stopped, play};
+use crate::point::Point;
+use crate::recording::{Recording, before};
+use crate::state::State;
+use crate::types::Ram;
+use rayon::prelude::*;
+use std::sync::Arc;
+use vnv_persist::format;
+use vnv_sim::Garbage;
+
+/// Every write of the life dropped and halved, every row of its last image overwritten.
+pub fn fifth_rung(life: &Life, recording: &Recording, checker: &Checker<'_>, extent: &Extent) {
+    let writes = recording.frames.iter().filter(|frame| frame.first() == Some(&0x02)).count();
+    let spoilt: Vec<Point> = (0..writes).flat_map(|write| [Point::Dropped(write), Point::Halved(write)]).collect();
+    let suspects: Vec<Suspect> = spoilt
+        .into_par_iter()
+        .filter(|point| extent.wants(0, *point))
+        .filter_map(|point| {
+            spoil(life, recording, point).unwrap_or_else(|what| {
+                checker.blame(&[point], what);
+                None
+            })
+        })
+        .collect();
+    let rows = recording.image.len() / life.row as usize;
+    let strays = (0..rows)
+        .flat_map(|row| [Garbage::Zeros, Garbage::Ones, Garbage::Seeded(0x5EED)].map(|garbage| (row, garbage)));
+    let strays = strays.map(|(row, garbage)| {
+        let mut image = recording.image.clone();
+        let from = row * life.row as usize;
+        for at in from..from + life.row as usize {
+            image[at] = garbage.byte(image[at], image[at], at);
+        }
+        end(&recording.states, &recording.moments, image, Point::Stray(row, garbage), life)
+    });
+    let strays: Vec<Suspect> = strays.filter(|suspect| extent.wants(0, suspect.path[0])).collect();
+    suspects.par_iter().chain(strays.par_iter()).for_each(|suspect| {
+        if checker.is_new(suspect) {
+            checker.check(suspect);
+        }
+    });
+}
+
+fn end(states: &[Arc<State>], moments: &[Moment], image: Vec<u8>, point: Point, life: &Life) -> Suspect {
+    let older = before(states, moments, states.len().saturating_sub(1));
+    Suspect {
+        image,
+        legal: states.last().cloned().into_iter().collect(),
+        older,
+        op: life.ops.len(),
+        path: vec![point],
+        number: 0,
+    }
+}
+
+/// Runs the life again, with one write that does not do what it should. `Ok(None)`: that was noticed.
+fn spoil(life: &Life, recording: &Recording, point: Point) -> Result<Option<Suspect>, String> {
+    let (recorder, storage, tape) = Recorder::new(recording.blank.clone(), life.row);
+    match point {
+        Point::Dropped(write) => storage.borrow_mut().drop_write_at(write as u64),
+        Point::Halved(write) => storage.borrow_mut().truncate_write_at(write as u64, life.row as usize / 2),
+        _ => return Ok(None),
+    }
+    let mut recorder = recorder;
+    let position = || tape.position.get();
+    let journal = Journal::new(State::default(), 0, &position);
+    journal.formatting();
+    format::<Ram, _>(&mut recorder, life.options).map_err(|error| format!("format: {error:?}"))?;
+    journal.formatted();
+    let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        play(recorder, life.options, &life.ops, 0, &journal, true)
+    }));
+    match played {
+        Ok(Ok(device)) => drop(device),
+        Ok(Err(Stopped::Noticed(_) | Stopped::Older(_))) => return Ok(None),
+        Ok(Err(Stopped::Violation(what))) => return Err(what),
+        Err(_) => return Err("panic".to_string()),
+    }
+    let states: Vec<Arc<State>> = journal.states.take().into_iter().map(Arc::new).collect();
+    let image = storage.borrow().image().to_vec();
+    Ok(Some(end(&states, &journal.moments(), image, point, life)))
+}

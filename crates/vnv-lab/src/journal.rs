@@ -1,0 +1,148 @@
+//! What the model knows at each instant: the state, the commits, and what a reopening may find.
+
+use crate::state::State;
+use std::cell::{Cell, RefCell};
+use vnv_persist::Event;
+
+/// What a reopening may find: the last acknowledged commit or one that was running. Indices of states.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Legal {
+    /// The last commit that was acknowledged.
+    pub acknowledged: usize,
+    /// Commits that began since and were not acknowledged: more than one only after a bus error.
+    pub running: Vec<usize>,
+}
+
+impl Legal {
+    /// Only this state.
+    #[must_use]
+    pub fn only(state: usize) -> Self {
+        Self { acknowledged: state, running: Vec::new() }
+    }
+
+    /// Every legal state.
+    pub fn all(&self) -> impl Iterator<Item = usize> + '_ {
+        core::iter::once(self.acknowledged).chain(self.running.iter().copied())
+    }
+}
+
+/// A change of what is legal, or of the operation that runs, at a position of the recorded traffic.
+#[derive(Clone, Debug)]
+pub struct Moment {
+    /// Traffic from this position on.
+    pub position: usize,
+    /// What a reopening may find.
+    pub legal: Legal,
+    /// The operation that runs.
+    pub op: usize,
+}
+
+/// The model of a running life.
+pub struct Journal<'p> {
+    /// What the program sees now.
+    pub now: RefCell<State>,
+    /// Every state that a commit was to make durable.
+    pub states: RefCell<Vec<State>>,
+    moments: RefCell<Vec<Moment>>,
+    legal: RefCell<Legal>,
+    op: Cell<usize>,
+    /// Inside a transaction nothing may be committed.
+    pub in_transaction: Cell<bool>,
+    /// Whether a bus fault may be on its way.
+    pub armed: Cell<bool>,
+    /// Commits and snapshots acknowledged.
+    pub commits: Cell<usize>,
+    /// Operations that a full heap refused.
+    pub refusals: Cell<usize>,
+    complaint: RefCell<Option<String>>,
+    position: &'p dyn Fn() -> usize,
+}
+
+impl<'p> Journal<'p> {
+    /// A journal that begins at `state`, which is durable; `position` tells how far the recorded traffic is.
+    pub fn new(state: State, op: usize, position: &'p dyn Fn() -> usize) -> Self {
+        let journal = Self {
+            now: RefCell::new(state.clone()),
+            states: RefCell::new(vec![state]),
+            moments: RefCell::default(),
+            legal: RefCell::default(),
+            op: Cell::new(op),
+            in_transaction: Cell::new(false),
+            armed: Cell::new(false),
+            commits: Cell::new(0),
+            refusals: Cell::new(0),
+            complaint: RefCell::default(),
+            position,
+        };
+        journal.note();
+        journal
+    }
+
+    fn note(&self) {
+        let (position, legal, op) = ((self.position)(), self.legal.borrow().clone(), self.op.get());
+        self.moments.borrow_mut().push(Moment { position, legal, op });
+    }
+
+    /// An operation begins.
+    pub fn begin(&self, op: usize) {
+        self.op.set(op);
+        self.note();
+    }
+
+    /// The storage is about to be formatted: until [`formatted`](Self::formatted), blank and empty are legal.
+    pub fn formatting(&self) {
+        *self.now.borrow_mut() = State::empty();
+        self.observe(Event::Committing);
+    }
+
+    /// The storage is formatted.
+    pub fn formatted(&self) {
+        self.observe(Event::Committed(0));
+    }
+
+    /// What the heap reports.
+    pub fn observe(&self, event: Event) {
+        match event {
+            Event::Committing => {
+                if self.in_transaction.get() {
+                    self.complain("the heap commits in the middle of a transaction");
+                }
+                let mut states = self.states.borrow_mut();
+                states.push(self.now.borrow().clone());
+                self.legal.borrow_mut().running.push(states.len() - 1);
+            }
+            Event::Committed(_) => {
+                let mut legal = self.legal.borrow_mut();
+                if let Some(last) = legal.running.last().copied() {
+                    *legal = Legal::only(last);
+                }
+                self.commits.set(self.commits.get() + 1);
+            }
+            _ => {}
+        }
+        self.note();
+    }
+
+    /// Notes what is wrong, the first thing only.
+    pub fn complain(&self, what: impl Into<String>) {
+        self.complaint.borrow_mut().get_or_insert_with(|| what.into());
+    }
+
+    /// What was wrong.
+    pub fn complaint(&self) -> Option<String> {
+        self.complaint.borrow().clone()
+    }
+
+    /// What was legal when, in order of position.
+    pub fn moments(&self) -> Vec<Moment> {
+        self.moments.borrow().clone()
+    }
+}
+
+/// What was legal while the traffic at `position` ran: `moments` in order of position.
+#[must_use]
+pub fn at(moments: &[Moment], position: usize) -> Moment {
+    let end = moments.partition_point(|moment| moment.position <= position);
+    let last = end.checked_sub(1).and_then(|last| moments.get(last)).cloned();
+    last.unwrap_or(Moment { position: 0, legal: Legal::default(), op: 0 })
+}

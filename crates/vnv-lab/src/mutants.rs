@@ -1,0 +1,55 @@
+//! The laboratory on deliberate faults: it must find every one.
+
+use crate::check::Extent;
+use crate::life::Life;
+use crate::sweep::sweep;
+use anyhow::Result;
+use std::time::Instant;
+use vnv_storage::fault::{Fault, choose};
+
+/// Runs the lives on every fault whose name contains `name` until one of them shows it.
+///
+/// # Errors
+///
+/// If the report cannot be written.
+pub fn run(lives: &[Life], name: Option<&str>) -> Result<bool> {
+    // Ever more thorough, until it is found.
+    let extents = [(1, true, 1), (2, true, 12), (2, false, 1)].map(|(depth, coarse, sparse)| Extent {
+        depth,
+        rung: None,
+        full: false,
+        coarse,
+        sparse,
+        only: None,
+    });
+    let (mut killed, mut survivors) = (Vec::new(), Vec::new());
+    println!("| deliberate fault | the rule that it breaks | found by the life | at the cuts |\n|---|---|---|---|");
+    for (fault, rule) in Fault::ALL {
+        if name.is_some_and(|name| !format!("{fault:?}").contains(name)) {
+            continue;
+        }
+        let start = Instant::now();
+        choose(Some(*fault));
+        let mut runs = extents.iter().flat_map(|extent| lives.iter().map(move |life| (life, extent)));
+        let violation =
+            runs.find_map(|(life, extent)| sweep(life, extent, true, &|_, _| {}).violations.into_iter().next());
+        choose(None);
+        let seconds = start.elapsed().as_secs_f64();
+        if let Some(violation) = violation {
+            let cuts = if violation.path.is_empty() { "none: it fails without a cut" } else { &violation.path };
+            println!("| {fault:?} | {rule} | {} | {cuts} |", violation.life);
+            eprintln!("{fault:?}, {seconds:.1} s: {}", violation.what.chars().take(300).collect::<String>());
+            killed.push(serde_json::json!({ "fault": format!("{fault:?}"), "rule": rule, "violation": violation }));
+        } else {
+            println!("| {fault:?} | {rule} | **survives** | |");
+            eprintln!("{fault:?} survives, {seconds:.1} s");
+            survivors.push(format!("{fault:?}"));
+        }
+    }
+    std::fs::create_dir_all("target/crash")?;
+    let report = serde_json::json!({ "killed": killed, "survivors": survivors });
+    std::fs::write("target/crash/mutants.json", serde_json::to_string_pretty(&report)?)?;
+    println!("\ndeliberate faults: {}, found: {}", killed.len() + survivors.len(), killed.len());
+    println!("survivors: {}", survivors.len());
+    Ok(survivors.is_empty())
+}
