@@ -3,7 +3,7 @@
 mod steps;
 mod toolchain;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
 use steps::Steps;
@@ -36,6 +36,26 @@ enum Command {
         #[arg(long)]
         quick: bool,
     },
+    /// Cuts power at every bit of every life, and again during recovery; `--help` lists what it takes
+    ///
+    /// The quick set takes about two minutes on two cores, `--full` much longer. With `--mutants` it runs on deliberate
+    /// faults, and each must be found.
+    #[command(disable_help_flag = true)]
+    Crash {
+        /// Passed on to the laboratory
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Fuzzes images, operations with cuts, and the conversation with the part (cargo-fuzz on the nightly toolchain)
+    Fuzz {
+        /// Only this target: image, operations or conversation
+        target: Option<String>,
+        /// Seconds for each target
+        #[arg(long, default_value_t = 600)]
+        seconds: u32,
+    },
+    /// Changes the format, commit and recovery code line by line, and lists what no test notices (cargo-mutants; hours)
+    Mutants,
     /// Runs the library crates' tests under Miri (toolchain: nightly, or what VNV_MIRI_TOOLCHAIN names)
     Miri,
     /// Builds every library crate for bare-metal targets, with and without default features
@@ -68,7 +88,7 @@ enum Extent {
 
 const LIBRARIES: [&str; 4] = ["vnv-storage", "vnv-alloc", "vnv-core", "vnv-persist"];
 /// The crates with tests, the lowest layer first; the programs in `apps` follow.
-const LAYERS: [&str; 6] = ["vnv-alloc", "vnv-storage", "vnv-sim", "vnv-derive", "vnv-core", "vnv-persist"];
+const LAYERS: [&str; 7] = ["vnv-alloc", "vnv-storage", "vnv-sim", "vnv-derive", "vnv-core", "vnv-persist", "vnv-lab"];
 
 fn main() -> ExitCode {
     match run(Arguments::parse().command.as_ref()) {
@@ -102,6 +122,19 @@ fn run(command: Option<&Command>) -> Result<bool> {
         Command::Test { full: true, .. } => test(&mut steps, Extent::Full)?,
         Command::Test { quick: true, .. } => test(&mut steps, Extent::Quick)?,
         Command::Test { .. } => test(&mut steps, Extent::Usual)?,
+        Command::Crash { arguments } => {
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            return steps.run_quietly("cargo", &laboratory(&arguments));
+        }
+        Command::Fuzz { target, seconds } => fuzz(&mut steps, target.as_deref(), *seconds)?,
+        Command::Mutants => {
+            let message = toolchain::missing(&steps, &[Need::Program("cargo-mutants", "mutants")]);
+            if let Some(message) = message {
+                steps.fail("mutants", &format!("{message}, or `cargo install --locked cargo-mutants`"));
+            } else {
+                steps.run("mutants", "cargo", &["mutants", "--in-place", "false"], &[])?;
+            }
+        }
         Command::Miri => miri(&mut steps)?,
         Command::Nostd => nostd(&mut steps)?,
         Command::Lint => lint(&mut steps)?,
@@ -111,6 +144,8 @@ fn run(command: Option<&Command>) -> Result<bool> {
             nostd(&mut steps)?;
             miri(&mut steps)?;
             steps.run("demo", "cargo", &["run", "--quiet", "--release", "-p", "demo"], &[])?;
+            steps.run("deliberate faults", "cargo", &laboratory(&["--mutants"]), &[])?;
+            fuzz(&mut steps, None, 30)?;
             // Last, so that the tests' closing lines end the output.
             test(&mut steps, if *full { Extent::Full } else { Extent::Usual })?;
         }
@@ -145,6 +180,62 @@ fn test(steps: &mut Steps, extent: Extent) -> Result<()> {
             continue;
         }
         steps.run_tests(&name, &arguments, environment)?;
+    }
+    let arguments: &[&str] = match extent {
+        Extent::Quick => &["--depth", "1"],
+        Extent::Usual => &[],
+        Extent::Full => &["--full"],
+    };
+    steps.run("crash laboratory", "cargo", &laboratory(arguments), &[])?;
+    Ok(())
+}
+
+/// The command that runs the crash laboratory: fast, with every assertion; with faults compiled in if they are asked for.
+fn laboratory<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+    let mut all = vec!["run", "--quiet", "--profile", "lab", "-p", "vnv-lab"];
+    if arguments.contains(&"--mutants") {
+        all.extend(["--features", "mutants"]);
+    }
+    all.push("--");
+    all.extend(arguments);
+    all
+}
+
+const FUZZED: [&str; 3] = ["image", "operations", "conversation"];
+
+/// Fuzzes each target from its seeds; what is found stays in `target/fuzz`.
+fn fuzz(steps: &mut Steps, only: Option<&str>, seconds: u32) -> Result<()> {
+    if let Some(message) = toolchain::missing(steps, &Need::fuzz()) {
+        if std::env::var_os("CI").is_some() {
+            steps.fail("fuzz", &message);
+        } else {
+            steps.skip("fuzz", &message);
+        }
+        return Ok(());
+    }
+    if let Some(target) = only.filter(|target| !FUZZED.contains(target)) {
+        bail!("there is no fuzz target `{target}`; there are: {}", FUZZED.join(", "));
+    }
+    let toolchain = format!("+{}", miri_toolchain());
+    let time = format!("-max_total_time={seconds}");
+    for target in FUZZED.into_iter().filter(|target| only.is_none_or(|only| only == *target)) {
+        let corpus = format!("target/fuzz/corpus/{target}");
+        std::fs::create_dir_all(steps.root().join(&corpus))?;
+        let (corpus, seeds) = (format!("../../{corpus}"), format!("fuzz/seeds/{target}"));
+        let arguments = [
+            &toolchain,
+            "fuzz",
+            "run",
+            target,
+            &corpus,
+            &seeds,
+            "--",
+            &time,
+            "-len_control=0",
+            "-verbosity=0",
+            "-print_final_stats=1",
+        ];
+        steps.run_in(&format!("fuzz {target}"), "crates/vnv-lab", "cargo", &arguments)?;
     }
     Ok(())
 }

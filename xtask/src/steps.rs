@@ -83,6 +83,21 @@ impl Steps {
         Ok(status.success())
     }
 
+    /// The workspace's root.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Runs a step in a directory of the workspace.
+    pub fn run_in(&mut self, name: &str, directory: &str, program: &str, arguments: &[&str]) -> Result<bool> {
+        println!("==> {name}: {program} {}", arguments.join(" "));
+        let start = Instant::now();
+        let mut command = self.command(program, arguments);
+        let status = command.current_dir(self.root.join(directory)).status().with_context(|| cannot_run(program))?;
+        self.note(name, start, status.success(), String::new());
+        Ok(status.success())
+    }
+
     /// Runs tests as a step: passes their output on, and keeps the counts of the closing lines for the summary.
     pub fn run_tests(&mut self, name: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
         println!("==> {name}: cargo {}", arguments.join(" "));

@@ -20,6 +20,8 @@ pub enum Need {
     Component(&'static str, &'static str),
     /// A toolchain with `miri` and `rust-src`.
     Miri(String),
+    /// A program that `cargo install` brings: package, cargo command.
+    Program(&'static str, &'static str),
 }
 
 impl Need {
@@ -27,8 +29,13 @@ impl Need {
     pub fn all() -> Vec<Need> {
         let mut needs = Self::lint();
         needs.extend(Self::bare_metal());
-        needs.push(Need::Miri(miri_toolchain()));
+        needs.extend(Self::fuzz());
         needs
+    }
+
+    /// What `fuzz` needs: a nightly toolchain for the sanitizers, and the driver of libFuzzer.
+    pub fn fuzz() -> Vec<Need> {
+        vec![Need::Miri(miri_toolchain()), Need::Program("cargo-fuzz", "fuzz")]
     }
 
     /// What `lint` needs.
@@ -47,6 +54,7 @@ impl Need {
             Need::Target(target) => format!("target {target}"),
             Need::Component(component, _) => format!("component {component}"),
             Need::Miri(toolchain) => format!("toolchain {toolchain} with miri and rust-src"),
+            Need::Program(package, _) => package.to_string(),
         }
     }
 
@@ -56,7 +64,9 @@ impl Need {
             Need::Target(target) => steps
                 .output("rustc", &["--print", "target-libdir", "--target", target])
                 .is_some_and(|directory| Path::new(directory.trim()).is_dir()),
-            Need::Component(_, command) => steps.output("cargo", &[command, "--version"]).is_some(),
+            Need::Component(_, command) | Need::Program(_, command) => {
+                steps.output("cargo", &[command, "--version"]).is_some()
+            }
             Need::Miri(toolchain) => {
                 let toolchain = format!("+{toolchain}");
                 steps.output("cargo", &[&toolchain, "miri", "--version"]).is_some()
@@ -67,9 +77,15 @@ impl Need {
         }
     }
 
-    /// The arguments of `rustup` that install it.
+    /// The program that installs it.
+    fn installer(&self) -> &'static str {
+        if matches!(self, Need::Program(..)) { "cargo" } else { "rustup" }
+    }
+
+    /// The installer's arguments.
     fn installation(&self) -> Vec<&str> {
         match self {
+            Need::Program(package, _) => vec!["install", "--locked", package],
             Need::Target(target) => vec!["target", "add", target],
             Need::Component(component, _) => vec!["component", "add", component],
             Need::Miri(toolchain) => {
@@ -97,18 +113,21 @@ pub fn set_up(steps: &mut Steps) -> Result<()> {
             println!("present: {}", need.name());
             continue;
         }
-        if steps.output("rustup", &["--version"]).is_none() {
-            let message = "rustup is not on this machine; install it, or this part of Rust by the system's packages";
-            steps.fail(&need.name(), message);
+        let installer = need.installer();
+        if steps.output(installer, &["--version"]).is_none() {
+            let message = format!(
+                "{installer} is not on this machine; install it, or this part of Rust by the system's packages"
+            );
+            steps.fail(&need.name(), &message);
             continue;
         }
-        if !steps.run(&format!("install {}", need.name()), "rustup", &need.installation(), &[])? {
+        if !steps.run(&format!("install {}", need.name()), installer, &need.installation(), &[])? {
             println!(
-                "rustup could not install {}: it needs the network, and a toolchain that rustup manages",
+                "{installer} could not install {}: it needs the network, and a toolchain that rustup manages",
                 need.name()
             );
         } else if !need.is_present(steps) {
-            steps.fail(&need.name(), "rustup reports success, but the active toolchain does not have it");
+            steps.fail(&need.name(), "the installer reports success, but the active toolchain does not have it");
         }
     }
     Ok(())

@@ -77,7 +77,9 @@ impl Device for SpiPart {
             }
             Some((0, bytes)) => {
                 // The frame of WREN, opcode and address come before the bytes.
-                self.fram.fail_bus_after_bytes(4 + u64::from(*bytes));
+                let total: usize = slices.iter().map(|slice| slice.len()).sum();
+                let after = u64::from(*bytes).min(total.saturating_sub(1) as u64);
+                self.fram.fail_bus_after_bytes(4 + after);
                 self.armed = None;
             }
             Some((writes, _)) => *writes -= 1,

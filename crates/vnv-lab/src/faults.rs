@@ -36,9 +36,8 @@ pub fn fifth_rung(life: &Life, recording: &Recording, checker: &Checker<'_>, ext
     let strays = strays.map(|(row, garbage)| {
         let mut image = recording.image.clone();
         let from = row * life.row as usize;
-        for at in from..from + life.row as usize {
-            image[at] = garbage.byte(image[at], image[at], at);
-        }
+        let torn = image.iter_mut().enumerate().skip(from).take(life.row as usize);
+        torn.for_each(|(at, byte)| *byte = garbage.byte(*byte, *byte, at));
         end(&recording.states, &recording.moments, image, Point::Stray(row, garbage), life)
     });
     let strays: Vec<Suspect> = strays.filter(|suspect| extent.wants(0, suspect.path[0])).collect();

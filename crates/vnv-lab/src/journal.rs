@@ -123,6 +123,26 @@ impl<'p> Journal<'p> {
         self.note();
     }
 
+    /// Whether a commit failed, so that a reboot may find it or not.
+    pub fn is_uncertain(&self) -> bool {
+        !self.legal.borrow().running.is_empty()
+    }
+
+    /// A reboot has found a state: if it is a legal one, it is the acknowledged one from here on.
+    pub fn resolve(&self, found: &State) -> bool {
+        let states = self.states.borrow();
+        let which = self.legal.borrow().all().find(|number| states.get(*number) == Some(found));
+        if let Some(state) = which.and_then(|number| states.get(number)) {
+            *self.now.borrow_mut() = state.clone();
+        }
+        if let Some(number) = which {
+            *self.legal.borrow_mut() = Legal::only(number);
+            drop(states);
+            self.note();
+        }
+        which.is_some()
+    }
+
     /// Notes what is wrong, the first thing only.
     pub fn complain(&self, what: impl Into<String>) {
         self.complaint.borrow_mut().get_or_insert_with(|| what.into());

@@ -478,7 +478,7 @@ where
         if let Some(index) = heap.report().damaged {
             return Err(Stopped::Noticed(format!("open before operation {at}: object {index} is damaged")));
         }
-        if reread && at != from {
+        if at != from && (reread || journal.is_uncertain()) {
             compare(&heap, journal, at)?;
         }
         heap.set_observer(Some(&observer));
@@ -510,7 +510,7 @@ where
         Unreadable::Error(what) => Stopped::Noticed(format!("before operation {at}: {what}")),
         Unreadable::Wrong(what) => Stopped::Violation(format!("before operation {at}: {what}")),
     })?;
-    if found == *journal.now.borrow() {
+    if journal.resolve(&found) {
         return Ok(());
     }
     let what = format!("before operation {at}: {found:?} instead of {:?}", journal.now.borrow());

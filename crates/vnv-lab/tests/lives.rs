@@ -1,0 +1,65 @@
+//! The written lives: what their text says, that they use everything, and a quick sweep of each.
+
+#![allow(clippy::unwrap_used)]
+
+use std::mem::discriminant;
+use vnv_lab::check::Extent;
+use vnv_lab::life::Life;
+use vnv_lab::op::Op;
+use vnv_lab::sweep::sweep;
+
+#[test]
+fn a_life_is_its_text() {
+    for life in Life::written().unwrap() {
+        let again = Life::parse(&life.name, &life.to_string()).unwrap();
+        assert_eq!((again.ops, again.options), (life.ops.clone(), life.options));
+        assert_eq!((again.capacity, again.row), (life.capacity, life.row));
+    }
+    assert!(Life::parse("wrong", "set 0").is_err() && Life::parse("wrong", "fly 1 2").is_err());
+}
+
+#[test]
+fn the_lives_use_every_operation() {
+    let all: Vec<Op> = Life::written().unwrap().into_iter().flat_map(|life| life.ops).collect();
+    for text in [
+        "new 0 0",
+        "push 0 0",
+        "pop 0",
+        "set 0 0",
+        "blob 0 0",
+        "drop 0",
+        "count 0 0",
+        "span 0 0 0",
+        "mark 0",
+        "unmark",
+        "settings 0 0",
+        "migrate",
+        "read 0",
+        "evict 0",
+        "held 0 0",
+        "fill 0",
+        "collect",
+        "commit",
+        "snapshot",
+        "reopen",
+        "begin",
+        "end",
+        "rollback",
+        "busfail 0 0",
+    ] {
+        let op: Op = text.parse().unwrap();
+        assert!(all.iter().any(|other| discriminant(other) == discriminant(&op)), "no life has `{text}`");
+    }
+}
+
+/// One garbage a rung, no second cuts: what the mutation tests run, too.
+#[test]
+fn the_lives_survive_a_coarse_sweep() {
+    let extent = Extent { depth: 1, rung: None, full: false, coarse: true, sparse: 1, only: None };
+    for life in Life::written().unwrap() {
+        let report = sweep(&life, &extent, true, &|_, _| {});
+        assert!(report.violations.is_empty(), "{:?}", report.violations);
+        let total = report.total();
+        assert!(total.acknowledged > 0 && total.running > 0, "{}: both sides are reached", life.name);
+    }
+}
