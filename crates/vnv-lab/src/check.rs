@@ -21,7 +21,8 @@ pub struct Extent {
     pub depth: usize,
     /// Only this rung of the ladder.
     pub rung: Option<usize>,
-    /// Every garbage in second cuts, not only some; `nested` and `second` of the lives taken as 1.
+    /// All second cuts (`nested` and `second` of the lives taken as 1), sampled third cuts; every garbage in the second
+    /// cuts of lives that have a `second`.
     pub full: bool,
     /// Only one garbage a rung, in first cuts too.
     pub coarse: bool,
@@ -32,10 +33,11 @@ pub struct Extent {
 }
 
 impl Extent {
-    /// The rungs of cut writes for a cut at this depth (0: the first).
-    pub fn tears(&self, depth: usize) -> impl Iterator<Item = Tear> + use<> {
+    /// The rungs of cut writes for a cut at this depth (0: the first), with every garbage for first cuts, and for second
+    /// ones if the run is full and the life is one of the `exhaustive`.
+    pub fn tears(&self, depth: usize, exhaustive: bool) -> impl Iterator<Item = Tear> + use<> {
         let some = [Tear::T0, Tear::T1(Garbage::Ones), Tear::T2(Garbage::Inverted), Tear::T3(Garbage::Seeded(0x5EED))];
-        let all = (self.full && depth < 2 || depth == 0 || self.only.is_some()) && !self.coarse;
+        let all = (self.full && depth < 2 && exhaustive || depth == 0 || self.only.is_some()) && !self.coarse;
         let rung = self.rung;
         Tear::of_writes()
             .filter(move |tear| all || some.contains(tear))
@@ -297,7 +299,7 @@ impl<'l> Checker<'l> {
                 if number < from {
                     break;
                 }
-                for tear in self.extent.tears(depth) {
+                for tear in self.extent.tears(depth, self.life.second != 0) {
                     let point = point(number, byte, tear);
                     if !self.extent.wants(depth, point) || self.is_done() {
                         continue;

@@ -17,6 +17,8 @@ where
     fn arm(&mut self, write: u8, bytes: u8);
     /// Takes back a fault that is still to come.
     fn disarm(&mut self);
+    /// Bytes written so far.
+    fn written(&self) -> u64;
 }
 
 /// The driver on the simulated part.
@@ -98,6 +100,9 @@ impl LabDevice for SpiPart {
     }
     fn disarm(&mut self) {
         self.armed = None;
+    }
+    fn written(&self) -> u64 {
+        self.fram.counters().bytes_written
     }
 }
 
@@ -183,6 +188,9 @@ impl LabDevice for Recorder {
     }
     fn disarm(&mut self) {
         self.inner.borrow_mut().power_on();
+    }
+    fn written(&self) -> u64 {
+        self.inner.borrow().total_written()
     }
 }
 

@@ -29,7 +29,7 @@ struct Arguments {
     /// Only this rung of the tear ladder, T0 to T5
     #[arg(long, value_name = "T", value_parser = rung_of)]
     tear: Option<usize>,
-    /// Every garbage in second cuts, more of them, third cuts (tens of minutes)
+    /// All second cuts, some third cuts (tens of minutes)
     #[arg(long)]
     full: bool,
     /// Only these cuts, one after the other, as a violation prints them
@@ -104,7 +104,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
     }
     #[cfg(feature = "mutants")]
     if arguments.mutants {
-        return vnv_lab::mutants::run(&lives, arguments.fault.as_deref());
+        return vnv_lab::mutants::run(&lives, arguments.fault.as_deref(), arguments.tear);
     }
     let command = format!("cargo xtask crash {}", std::env::args().skip(1).collect::<Vec<_>>().join(" "));
     let mut report = Report { command: command.trim_end().to_string(), lives: Vec::new() };

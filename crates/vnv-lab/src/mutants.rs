@@ -7,16 +7,17 @@ use anyhow::Result;
 use std::time::Instant;
 use vnv_storage::fault::{Fault, choose};
 
-/// Runs the lives on every fault whose name contains `name` until one of them shows it.
+/// Runs the lives on every fault whose name contains `name` until one of them shows it, on one rung of the ladder only
+/// if `rung` names it.
 ///
 /// # Errors
 ///
 /// If the report cannot be written.
-pub fn run(lives: &[Life], name: Option<&str>) -> Result<bool> {
+pub fn run(lives: &[Life], name: Option<&str>, rung: Option<usize>) -> Result<bool> {
     // Ever more thorough, until it is found.
     let extents = [(1, true, 1), (2, true, 12), (2, false, 1)].map(|(depth, coarse, sparse)| Extent {
         depth,
-        rung: None,
+        rung,
         full: false,
         coarse,
         sparse,

@@ -86,13 +86,13 @@ impl Walk<'_, '_> {
     fn frame(&mut self, chip: &Fram, number: usize, bytes: &[u8]) {
         let (legal, older, op) = self.expected(number);
         let tears: Vec<Tear> = match bytes.first() {
-            Some(&WRITE) => self.extent.tears(0).collect(),
+            Some(&WRITE) => self.extent.tears(0, true).collect(),
             Some(&READ) => {
                 let rung = self.extent.rung;
                 let all = core::iter::once(Tear::T0).chain(Tear::of_reads());
                 all.filter(|tear| rung.is_none_or(|rung| rung == crate::point::rung(*tear))).collect()
             }
-            _ => self.extent.tears(0).filter(|tear| rung(*tear) == 0).collect(),
+            _ => self.extent.tears(0, true).filter(|tear| rung(*tear) == 0).collect(),
         };
         for (position, byte) in bytes.iter().enumerate() {
             for bit in 0..8u8 {

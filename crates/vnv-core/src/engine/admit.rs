@@ -70,17 +70,19 @@ where
 
     /// The row of a type; a type new to the image is entered, with its schema as an object.
     fn type_of(&mut self, key: &TypeKey) -> Result<u8, EngineError<D>> {
-        let mut free = None;
+        let (mut free, mut awaited) = (None, false);
         for (row, info) in (1u8..=254).zip(self.types.iter()) {
             if info.is_used() && info.fingerprint() == key.fingerprint {
                 return Ok(row);
             }
             let locked = self.slot(u16::from(row)).type_index() != 0;
+            awaited |= !info.is_used() && locked;
             if !info.is_used() && !locked && free.is_none() {
                 free = Some(row);
             }
         }
-        let row = free.ok_or(Error::TypesFull)?;
+        // A collected schema gives its row back with the next commit.
+        let row = free.ok_or(if awaited { Error::PendingFull } else { Error::TypesFull })?;
         let index = u16::from(row);
         let resident = self.admit_at(index, key.schema.len(), SCHEMA_TYPE, false)?;
         let end = HEADER + key.schema.len();
