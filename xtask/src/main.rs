@@ -167,6 +167,10 @@ fn test(steps: &mut Steps, extent: Extent) -> Result<()> {
     for (position, package) in packages.iter().enumerate() {
         let package = package.as_str();
         let mut arguments = vec!["test", "-p", package];
+        if package == "vnv-lab" {
+            // Sweeps: minutes without optimisation.
+            arguments.extend(["--profile", "lab"]);
+        }
         if matches!(package, "vnv-storage" | "vnv-core") {
             arguments.push("--all-features");
         }

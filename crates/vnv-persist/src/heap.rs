@@ -261,7 +261,8 @@ where
     /// # Errors
     ///
     /// [`Error::Stale`], [`Error::TypeMismatch`], [`Error::AlreadyBorrowed`], [`Error::RamFull`], [`Error::Damaged`],
-    /// [`Error::TransactionRunning`], the device's.
+    /// [`Error::TransactionRunning`], the device's. A miss may have to evict something dirty while a guard is open:
+    /// [`Error::StorageFull`], [`Error::PendingFull`].
     pub fn get<'a, T: ?Sized + DurableObject>(
         &'a self,
         handle: impl Handle<T> + 'a,
@@ -320,7 +321,8 @@ where
     /// # Errors
     ///
     /// [`Error::StorageFull`], [`Error::RamFull`], [`Error::ObjectsFull`], [`Error::TypesFull`], [`Error::DirtyLimit`],
-    /// [`Error::PendingFull`], [`Error::TooLarge`], [`Error::TransactionRunning`], the device's.
+    /// [`Error::PendingFull`], [`Error::TooLarge`], [`Error::TransactionRunning`], the device's; from inside an
+    /// initialiser also [`Error::GuardOpen`].
     pub fn allocate<T: Durable>(&self, value: T) -> Result<Owned<'_, T>, EngineError<D>> {
         self.outside()?;
         self.allocate_any(value)
