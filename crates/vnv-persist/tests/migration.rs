@@ -48,8 +48,8 @@ struct Station {
     first: Link<Reading>,
 }
 
-/// 48 slots, 8 pending places, 6 types, 2 roots, 64 words of arena. The numbers of slots, types and roots are part of the
-/// image and stay: a migration needs slots, and rows of the type table, for both versions at once.
+/// 48 slots, 8 pending places, 6 types, 2 roots, 64 words of arena. The numbers of slots, types and roots are part of
+/// the image and stay: a migration needs slots, and rows of the type table, for both versions at once.
 type Ram = Memory<48, 8, 6, 2, 64>;
 const OPTIONS: Options = Options::new(256);
 

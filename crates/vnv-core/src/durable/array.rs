@@ -21,7 +21,7 @@ impl<T: Named> Named for [T] {
 // SAFETY: an array is its elements, one after the other, which hold the rules.
 unsafe impl<T: Durable, const N: usize> Durable for [T; N] {
     const SCHEMA: &'static [u8] = ArraySchema::<T, N>::WRITER.as_slice();
-    const HAS_LINKS: bool = T::HAS_LINKS && N > 0;
+    const HAS_LINKS: bool = T::HAS_LINKS;
     const HAS_PADDING: bool = T::HAS_PADDING && N > 0;
 
     fn is_valid(bytes: &[u8]) -> bool {

@@ -7,6 +7,7 @@ use crate::entry::{Entry, LAST_GENERATION, MAX_UNITS, NO_PLACE, ObjectId, SCHEMA
 use crate::error::Error;
 use crate::memory::TypeInfo;
 use crate::policy::Policy;
+use crate::schema::Schema;
 use core::fmt::Debug;
 use vnv_alloc::OffsetAllocator;
 use vnv_storage::{Device, fault};
@@ -70,19 +71,23 @@ where
 
     /// The row of a type; a type new to the image is entered, with its schema as an object.
     fn type_of(&mut self, key: &TypeKey) -> Result<u8, EngineError<D>> {
+        let known = |info: &TypeInfo| info.is_used() && info.fingerprint() == key.fingerprint;
+        if let Some(row) = self.types.iter().position(known) {
+            return Ok(row as u8 + 1);
+        }
         let (mut free, mut awaited) = (None, false);
-        for (row, info) in (1u8..=254).zip(self.types.iter()) {
-            if info.is_used() && info.fingerprint() == key.fingerprint {
-                return Ok(row);
-            }
-            let locked = self.slot(u16::from(row)).type_index() != 0;
-            awaited |= !info.is_used() && locked;
-            if !info.is_used() && !locked && free.is_none() {
-                free = Some(row);
+        for row in 1..=self.type_rows() {
+            if free.is_none() && self.type_info(row).is_none() {
+                // The schema stays until the next commit, and copies of freed objects as long as guards are open on them.
+                let locked = self.slot(u16::from(row)).type_index() != 0 || self.has_resident_of(row);
+                awaited |= locked;
+                free = (!locked).then_some(row);
             }
         }
         // A collected schema gives its row back with the next commit.
         let row = free.ok_or(if awaited { Error::PendingFull } else { Error::TypesFull })?;
+        // What `open` would refuse must not be entered.
+        Schema::parse(key.schema).map_err(|_| Error::TooLarge)?;
         let index = u16::from(row);
         let resident = self.admit_at(index, key.schema.len(), SCHEMA_TYPE, false)?;
         let end = HEADER + key.schema.len();
@@ -96,6 +101,25 @@ where
         }
         self.set_type_info(row, TypeInfo::new(key.fingerprint, key.has_links, key.is_slice));
         Ok(row)
+    }
+
+    /// Whether a copy of an object of this type, freed or not, is in RAM. Copies of freed objects whose last guard was
+    /// dropped after the commit that recorded them go now.
+    fn has_resident_of(&mut self, row: u8) -> bool {
+        let mut found = false;
+        for index in 0..self.used {
+            if self.slot(index).type_index() != row || !self.is_resident(index) {
+                continue;
+            }
+            let buried = self.word(index) & (flag::DEAD | flag::PENDING) == flag::DEAD;
+            if buried && self.slot(index).place() == NO_PLACE && !self.is_pinned(index) {
+                self.drop_copy(index);
+                self.release_slot(index, 0);
+            } else {
+                found = true;
+            }
+        }
+        found
     }
 
     /// A slot for a new object, not taken yet.

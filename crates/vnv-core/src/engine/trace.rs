@@ -2,7 +2,7 @@
 //! no work list.
 
 use super::{Engine, EngineError};
-use crate::arena::{Bits, Resident};
+use crate::arena::{Bits, Resident, state};
 use crate::block::{BlockHeader, HEADER};
 use crate::entry::{ObjectId, SCHEMA_TYPE, flag};
 use crate::error::Error;
@@ -200,7 +200,21 @@ where
         let mut reach = |site: crate::schema::LinkSite<'_>| {
             visit(self, site.offset, ObjectId { index: site.index, generation: site.generation });
         };
-        schema.links(object, &mut reach).map_err(|_| Error::Damaged { index })
+        let walked = schema.links(object, &mut reach);
+        if walked.is_err() {
+            // It was loaded without a type: `get` must not find it resident, and unchecked.
+            self.discard(index);
+        }
+        walked.map_err(|_| Error::Damaged { index })
+    }
+
+    /// Drops a clean copy that nobody has borrowed.
+    fn discard(&mut self, index: u16) {
+        let changed = state::DIRTY | state::UNAPPLIED;
+        let unchanged = |copy: Resident| copy.header().pins == 0 && copy.header().state & changed == 0;
+        if self.resident(index).is_some_and(unchanged) {
+            self.drop_copy(index);
+        }
     }
 
     /// Frees what is white, schemas of types without objects included.

@@ -398,7 +398,9 @@ impl<'s> Schema<'s> {
             }
             Node::Array { count, element } => {
                 visit(Event::Array(count));
-                Ok(Some(Frame::Elements { schema: reader.at, at: base, size: element, left: count }))
+                // Elements of no size hold nothing to visit, however many they are.
+                let left = if element == 0 { 0 } else { count };
+                Ok(Some(Frame::Elements { schema: reader.at, at: base, size: element, left }))
             }
             Node::Slice { element } => {
                 let count = value.len() as u32 / element.max(1);

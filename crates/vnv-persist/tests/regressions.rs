@@ -1,0 +1,167 @@
+//! What was wrong once, each with the least that shows it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use vnv_core::block::{BlockHeader, HEADER, Identity, block_crc};
+use vnv_persist::schema::Schema;
+use vnv_persist::{Durable, Error, Heap, Link, Memory, Options};
+use vnv_storage::RamStorage;
+
+type Small = Memory<32, 16, 6, 4, 512>;
+const OPTIONS: Options = Options::new(1024);
+type Device = RamStorage<8192>;
+type TestHeap<'m> = Heap<'m, Device, Small>;
+
+fn with_precious(then: impl FnOnce(&TestHeap<'_>)) -> Device {
+    let mut memory = Small::new();
+    let heap: TestHeap<'_> = Heap::format(Device::new(), &mut memory, OPTIONS).unwrap();
+    let precious = heap.allocate(7u32).unwrap().into_link();
+    heap.set_root("precious", Some(precious)).unwrap();
+    heap.commit().unwrap();
+    then(&heap);
+    heap.commit().unwrap();
+    heap.into_device()
+}
+
+fn check_precious(device: Device) {
+    let mut memory = Small::new();
+    let heap: TestHeap<'_> = Heap::open(device, &mut memory, OPTIONS).unwrap();
+    assert_eq!(*heap.get(heap.root::<u32>("precious").unwrap().unwrap()).unwrap(), 7);
+}
+
+/// An allocation that fails with `TooLarge` leaves a schema behind that `open` refuses: all is lost.
+#[test]
+fn a_refused_allocation_of_more_than_65535_bytes() {
+    check_precious(with_precious(|heap| {
+        let refused = heap.allocate_with::<[u8; 70_000]>(|slot| slot.zeroed(|_| ()).ok().unwrap());
+        assert_eq!(refused.map(|_| ()).unwrap_err(), Error::TooLarge);
+    }));
+}
+
+/// The same with an empty slice, which is not even refused.
+#[test]
+fn an_empty_slice_of_elements_of_more_than_65535_bytes() {
+    check_precious(with_precious(|heap| {
+        let empty = heap.allocate_slice_with(0, |_| [0u8; 70_000]).map(|empty| empty.into_link());
+        heap.set_root("empty", empty.ok()).unwrap();
+    }));
+}
+
+#[derive(Durable, Clone, Copy)]
+#[repr(C)]
+struct W<T> {
+    x: T,
+}
+
+type D4<T> = W<W<W<W<T>>>>;
+type D16 = D4<D4<D4<D4<u8>>>>;
+
+/// A type nested deeper than 16 compiles and is committed; then `open` refuses the image: all is lost.
+#[test]
+fn a_type_nested_more_than_16_deep() {
+    assert!(Schema::parse(<D16 as Durable>::SCHEMA).is_ok());
+    check_precious(with_precious(|heap| {
+        // SAFETY: zeros are a valid value.
+        let deep: W<D16> = unsafe { core::mem::zeroed() };
+        if let Ok(deep) = heap.allocate(deep) {
+            heap.set_root("deep", Some(deep.into_link())).unwrap();
+        }
+    }));
+}
+
+#[derive(Durable, Clone, Copy)]
+#[repr(C)]
+struct Flagged {
+    flag: bool,
+    next: Link<Flagged>,
+}
+
+/// An object that the tracer of `open` finds damaged stays resident, and `get` then gives it out unchecked:
+/// a `bool` that is 2 (undefined behaviour). Without the link the same image is `Damaged`.
+#[test]
+fn an_object_that_was_found_damaged_is_given_out() {
+    let mut memory = Small::new();
+    let heap: TestHeap<'_> = Heap::format(Device::new(), &mut memory, OPTIONS).unwrap();
+    let link = heap.allocate(Flagged { flag: true, next: Link::NULL }).unwrap().into_link();
+    heap.set_root("flagged", Some(link)).unwrap();
+    heap.commit().unwrap();
+    let mut image = heap.into_device().into_bytes();
+    // The flag becomes 2, the checksum is made right.
+    let (type_index, generation) = (1, link.generation());
+    let mut forged = 0;
+    for at in (0..image.len() - 16).step_by(8) {
+        let header = BlockHeader::from_bytes(&image[at..]);
+        let identity = Identity { index: link.index(), generation, type_index, place: (at / 8) as u16 };
+        if header.size == 6 && header.crc == block_crc(identity, header.tag, &image[at + HEADER..at + HEADER + 6]) {
+            image[at + HEADER] = 2;
+            let crc = block_crc(identity, header.tag, &image[at + HEADER..at + HEADER + 6]);
+            image[at..at + 8].copy_from_slice(&BlockHeader { crc, ..header }.to_bytes());
+            forged += 1;
+        }
+    }
+    assert_eq!(forged, 1);
+    let mut memory = Small::new();
+    let heap: TestHeap<'_> = Heap::open(Device::from_bytes(image), &mut memory, OPTIONS).unwrap();
+    assert_eq!(heap.report().damaged, Some(link.index()));
+    assert_eq!(heap.get(link).map(|_| ()).unwrap_err(), Error::Damaged { index: link.index() });
+}
+
+#[derive(Durable, Clone, Copy)]
+#[repr(C)]
+struct Many {
+    link: Link<u8>,
+    many: [[u8; 0]; 100_000_000],
+}
+
+/// The walk over a value takes one step per element of no size: 5 s here, hours with a forged count of 2^32 - 1.
+#[test]
+#[cfg_attr(miri, ignore = "it measures time")]
+fn elements_of_no_size() {
+    let device = with_precious(|heap| {
+        let many = heap.allocate(Many { link: Link::NULL, many: [[]; 100_000_000] }).unwrap().into_link();
+        heap.set_root("many", Some(many)).unwrap();
+    });
+    let start = std::time::Instant::now();
+    check_precious(device);
+    println!("open took {:?}", start.elapsed());
+    assert!(start.elapsed().as_millis() < 200);
+}
+
+/// A row was taken for another type while a guard on a freed object of the former type was open.
+#[test]
+fn a_row_taken_while_a_guard_on_a_freed_object_is_open() {
+    let mut memory = Memory::<32, 16, 1, 4, 512>::new();
+    let heap: Heap<'_, _, Memory<32, 16, 1, 4, 512>> = Heap::format(Device::new(), &mut memory, OPTIONS).unwrap();
+    let owned = heap.allocate(1u8).unwrap();
+    let guard = heap.get(owned.downgrade()).unwrap();
+    drop(owned);
+    heap.collect().unwrap();
+    // The guard still needs the row.
+    assert_eq!(heap.allocate(2u16).map(|_| ()).unwrap_err(), Error::PendingFull);
+    drop(guard);
+    drop(heap.allocate(2u16).unwrap());
+}
+
+/// `TypesFull` although a commit makes room: it is not tried, as it is for all other limits.
+#[test]
+fn a_commit_would_free_a_row() {
+    let mut memory = Memory::<32, 16, 1, 4, 512>::new();
+    let heap: Heap<'_, _, Memory<32, 16, 1, 4, 512>> = Heap::format(Device::new(), &mut memory, OPTIONS).unwrap();
+    let owned = heap.allocate(1u8).unwrap();
+    heap.commit().unwrap();
+    drop(owned);
+    heap.collect().unwrap();
+    drop(heap.allocate(2u16).unwrap());
+}
+
+/// What the derive says of links and what the schema says of them differ for arrays of no elements.
+#[test]
+fn links_in_no_elements() {
+    #[derive(Durable, Clone, Copy)]
+    #[repr(C)]
+    struct None {
+        none: [Link<u8>; 0],
+        x: u8,
+    }
+    assert_eq!(Schema::parse(<None as Durable>::SCHEMA).unwrap().has_links(), <None as Durable>::HAS_LINKS);
+}
