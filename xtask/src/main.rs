@@ -55,7 +55,13 @@ enum Command {
         seconds: u32,
     },
     /// Changes the format, commit and recovery code line by line, and lists what no test notices (cargo-mutants; hours)
-    Mutants,
+    ///
+    /// `cargo xtask mutants --shard 0/10` runs a tenth of it.
+    Mutants {
+        /// Passed on to cargo-mutants
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Runs the library crates' tests under Miri (toolchain: nightly, or what VNV_MIRI_TOOLCHAIN names)
     Miri,
     /// Builds every library crate for bare-metal targets, with and without default features
@@ -127,12 +133,14 @@ fn run(command: Option<&Command>) -> Result<bool> {
             return steps.run_quietly("cargo", &laboratory(&arguments));
         }
         Command::Fuzz { target, seconds } => fuzz(&mut steps, target.as_deref(), *seconds)?,
-        Command::Mutants => {
+        Command::Mutants { arguments } => {
             let message = toolchain::missing(&steps, &[Need::Program("cargo-mutants", "mutants")]);
             if let Some(message) = message {
                 steps.fail("mutants", &format!("{message}, or `cargo install --locked cargo-mutants`"));
             } else {
-                steps.run("mutants", "cargo", &["mutants", "--in-place", "false"], &[])?;
+                let mut all = vec!["mutants"];
+                all.extend(arguments.iter().map(String::as_str));
+                steps.run("mutants", "cargo", &all, &[])?;
             }
         }
         Command::Miri => miri(&mut steps)?,

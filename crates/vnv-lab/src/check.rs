@@ -73,11 +73,13 @@ pub struct Suspect {
 }
 
 impl Suspect {
-    /// Image and expectations in one number: what has been seen need not be looked at again.
+    /// Image, expectations and what comes next in one number: what has been seen need not be looked at again.
     #[must_use]
     pub fn key(&self) -> u128 {
-        let states = self.legal.iter().fold(0, |sum, state| sum ^ u128::from(fingerprint(state)));
-        xxh3_128(&self.image) ^ states
+        // In order, so that equal states do not cancel each other.
+        let mix = |sum: u64, part: u64| (sum.rotate_left(9) ^ part).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let expected = self.legal.iter().fold(self.op as u64, |sum, state| mix(sum, fingerprint(state)));
+        xxh3_128(&self.image) ^ u128::from(expected)
     }
 
     fn rung(&self) -> usize {
