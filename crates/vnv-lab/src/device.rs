@@ -3,10 +3,11 @@
 use core::fmt::Debug;
 use embedded_hal::delay::DelayNs;
 use std::cell::{Cell, RefCell};
+use std::ops::ControlFlow;
 use std::rc::Rc;
 use vnv_sim::{Fram, SimBus, SimChipSelect, Tear, TearError, TearStorage};
 use vnv_storage::embedded_storage::{ReadStorage, Storage};
-use vnv_storage::{Device, OwnedSpiFram, Part};
+use vnv_storage::{Device, OwnedSpiFram, Part, Pieces};
 
 /// A storage whose writes can be made to fail.
 pub trait LabDevice: Device
@@ -88,6 +89,9 @@ impl Device for SpiPart {
             None => {}
         }
         self.driver.write_gather(offset, slices)
+    }
+    fn write_stream(&mut self, offset: u32, length: u32, pieces: Pieces<'_>) -> Result<(), Self::Error> {
+        self.write_gather(offset, &[&collected(length, pieces)])
     }
     fn sync(&mut self) -> Result<(), Self::Error> {
         self.driver.sync()
@@ -174,6 +178,9 @@ impl Device for Recorder {
         self.tape.position.set(self.tape.position.get() + 1);
         result
     }
+    fn write_stream(&mut self, offset: u32, length: u32, pieces: Pieces<'_>) -> Result<(), Self::Error> {
+        self.write_gather(offset, &[&collected(length, pieces)])
+    }
     fn sync(&mut self) -> Result<(), TearError> {
         self.inner.borrow_mut().sync()
     }
@@ -202,4 +209,15 @@ pub fn torn(image: &[u8], row: u32, write: &Write, cut: usize, tear: Tear) -> Ve
     // It fails: that is the point.
     let _ = storage.write_gather(write.offset, &[&write.bytes]);
     storage.into_image()
+}
+
+/// The bytes of a stream, for a storage on which one write is one frame in any case.
+fn collected(length: u32, pieces: Pieces<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let _ = pieces(&mut |piece| {
+        bytes.extend_from_slice(piece);
+        ControlFlow::Continue(())
+    });
+    bytes.truncate(length as usize);
+    bytes
 }

@@ -2,8 +2,9 @@
 
 use core::fmt;
 
+use core::ops::ControlFlow;
 use embedded_storage::{ReadStorage, Storage};
-use vnv_storage::Device;
+use vnv_storage::{Device, Pieces};
 
 use crate::tear::{Tear, row_of};
 
@@ -394,6 +395,32 @@ impl Device for TearStorage {
             length = length.saturating_add(self.chunk).min(total);
         }
         self.transaction(offset, slices, length)?;
+        Ok(length as u32)
+    }
+
+    /// One transaction.
+    fn write_stream(&mut self, offset: u32, length: u32, pieces: Pieces<'_>) -> Result<(), TearError> {
+        let mut bytes = Vec::new();
+        let _ = pieces(&mut |piece| {
+            bytes.extend_from_slice(piece);
+            ControlFlow::Continue(())
+        });
+        bytes.truncate(length as usize);
+        self.write_gather(offset, &[&bytes])
+    }
+
+    /// One transaction; `stop` is asked every [chunk](TearStorage::set_chunk_size).
+    fn read_abortable(
+        &mut self,
+        offset: u32,
+        bytes: &mut [u8],
+        stop: &mut dyn FnMut() -> bool,
+    ) -> Result<u32, TearError> {
+        let mut length = self.chunk.min(bytes.len());
+        while length < bytes.len() && !stop() {
+            length = length.saturating_add(self.chunk).min(bytes.len());
+        }
+        self.read(offset, &mut bytes[..length])?;
         Ok(length as u32)
     }
 

@@ -1,7 +1,17 @@
 //! The device contract: what the heap needs from a non-volatile memory.
 
 use core::fmt::Debug;
+use core::ops::ControlFlow;
 use embedded_storage::Storage;
+
+/// Takes the next bytes of a write; `Break`: it takes no more.
+pub type Sink<'s> = &'s mut dyn FnMut(&[u8]) -> ControlFlow<()>;
+
+/// Hands the bytes of a write to a [`Sink`], piece by piece, and stops when it says so.
+pub type Pieces<'p> = &'p mut dyn FnMut(Sink<'_>) -> ControlFlow<()>;
+
+/// Bytes that a device without streams of its own collects for each of its writes.
+const STAGE: usize = 256;
 
 /// A byte-addressable non-volatile memory.
 ///
@@ -55,10 +65,74 @@ where
         Ok(slices.iter().fold(0, |sum: u32, slice| sum.saturating_add(slice.len() as u32)))
     }
 
+    /// Writes what `pieces` hands out, starting at `offset`, in one bus transaction if the device can: nothing has to
+    /// lie together in memory, and the number of pieces does not matter. At most `length` bytes are taken.
+    ///
+    /// By default, and on a shared bus, 256 bytes are collected on the stack for each transaction.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_gather`](Device::write_gather).
+    fn write_stream(&mut self, offset: u32, length: u32, pieces: Pieces<'_>) -> Result<(), Self::Error> {
+        write_staged(self, offset, length, pieces)
+    }
+
+    /// `read` that can be ended early, as [`write_abortable`](Device::write_abortable); returns the bytes read.
+    ///
+    /// # Errors
+    ///
+    /// As `read`.
+    fn read_abortable(
+        &mut self,
+        offset: u32,
+        bytes: &mut [u8],
+        stop: &mut dyn FnMut() -> bool,
+    ) -> Result<u32, Self::Error> {
+        let _ = stop;
+        self.read(offset, bytes)?;
+        Ok(bytes.len() as u32)
+    }
+
     /// Makes all earlier writes durable. A no-op on FRAM, where a byte is stored when its last bit is clocked in.
     ///
     /// # Errors
     ///
     /// The device's error; earlier writes are then not known to be durable.
     fn sync(&mut self) -> Result<(), Self::Error>;
+}
+
+/// A stream in transactions of [`STAGE`] bytes.
+pub(crate) fn write_staged<D: Device + ?Sized>(
+    device: &mut D,
+    offset: u32,
+    length: u32,
+    pieces: Pieces<'_>,
+) -> Result<(), D::Error>
+where
+    D::Error: Debug,
+{
+    let mut staged = heapless::Vec::<u8, STAGE>::new();
+    let (mut position, mut left) = (offset, length as usize);
+    let mut result = Ok(());
+    let _ = pieces(&mut |bytes| {
+        let mut rest = bytes.get(..left.min(bytes.len())).unwrap_or_default();
+        left = left.saturating_sub(rest.len());
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(rest.len().min(STAGE.saturating_sub(staged.len())));
+            // It fits: that is how much was split off.
+            let _ = staged.extend_from_slice(now);
+            rest = later;
+            if staged.is_full() {
+                result = device.write_gather(position, &[&staged]);
+                position = position.saturating_add(STAGE as u32);
+                staged.clear();
+                if result.is_err() {
+                    return ControlFlow::Break(());
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    });
+    result?;
+    if staged.is_empty() { Ok(()) } else { device.write_gather(position, &[&staged]) }
 }

@@ -1,10 +1,11 @@
 //! A device in ordinary memory.
 
 use core::fmt;
+use core::ops::ControlFlow;
 
 use embedded_storage::{ReadStorage, Storage};
 
-use crate::{Device, bounds};
+use crate::{Device, Pieces, bounds};
 
 /// `N` bytes of ordinary memory as a [`Device`]: for tests, and for memory that a platform maps and keeps powered.
 ///
@@ -123,6 +124,20 @@ impl<const N: usize> Device for RamStorage<N> {
             head.copy_from_slice(slice);
             target = tail;
         }
+        Ok(())
+    }
+
+    fn write_stream(&mut self, offset: u32, length: u32, pieces: Pieces<'_>) -> Result<(), RamError> {
+        let (offset, length) = (offset as usize, length as usize);
+        let end = offset.checked_add(length).ok_or(RamError::OutOfBounds)?;
+        let mut target = self.bytes.get_mut(offset..end).ok_or(RamError::OutOfBounds)?;
+        let _ = pieces(&mut |piece| {
+            let take = piece.len().min(target.len());
+            let (head, tail) = core::mem::take(&mut target).split_at_mut(take);
+            head.copy_from_slice(piece.get(..take).unwrap_or_default());
+            target = tail;
+            if target.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
         Ok(())
     }
 

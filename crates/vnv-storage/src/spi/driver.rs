@@ -4,7 +4,8 @@ use embedded_storage::{ReadStorage, Storage};
 
 use super::protocol::{READ, WREN, WRITE, addressed, command};
 use super::{Error, Part, Stop, Transport};
-use crate::{Device, bounds, fault};
+use crate::device::write_staged;
+use crate::{Device, Pieces, bounds, fault};
 
 /// An SPI FRAM part; see [`SpiFram`](super::SpiFram) for a shared bus and [`OwnedSpiFram`](super::OwnedSpiFram) for
 /// one of its own.
@@ -94,7 +95,7 @@ impl<T: Transport> ReadStorage for Fram<T> {
         if bytes.is_empty() {
             return Ok(());
         }
-        self.transport.read(&addressed(READ, &self.part, offset), bytes)
+        self.transport.read(&addressed(READ, &self.part, offset), bytes, None).map(|_| ())
     }
 
     fn capacity(&self) -> usize {
@@ -126,6 +127,43 @@ impl<T: Transport> Device for Fram<T> {
         stop: &mut dyn FnMut() -> bool,
     ) -> Result<u32, Self::Error> {
         self.write_slices(offset, slices, Some(stop))
+    }
+
+    /// One WREN and one WRITE frame on a bus of its own ([`Owned`](super::Owned)); on a shared one such a pair for
+    /// each 256 bytes.
+    fn write_stream(&mut self, offset: u32, length: u32, pieces: Pieces<'_>) -> Result<(), Self::Error> {
+        if !T::STREAMS {
+            return write_staged(self, offset, length, pieces);
+        }
+        if !bounds::inside(self.capacity(), offset, length as usize) {
+            return Err(Error::OutOfBounds);
+        }
+        self.transport.write(&command(WREN), &[], None)?;
+        let mut left = length as usize;
+        self.transport.stream(&addressed(WRITE, &self.part, offset), &mut |sink| {
+            pieces(&mut |bytes| {
+                let now = bytes.get(..left.min(bytes.len())).unwrap_or_default();
+                left = left.saturating_sub(now.len());
+                sink(now)
+            })
+        })?;
+        Ok(())
+    }
+
+    /// Ends early only on a bus of its own, between two chunks.
+    fn read_abortable(
+        &mut self,
+        offset: u32,
+        bytes: &mut [u8],
+        stop: &mut dyn FnMut() -> bool,
+    ) -> Result<u32, Self::Error> {
+        if !bounds::inside(self.capacity(), offset, bytes.len()) {
+            return Err(Error::OutOfBounds);
+        }
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        self.transport.read(&addressed(READ, &self.part, offset), bytes, Some(stop))
     }
 
     fn sync(&mut self) -> Result<(), Self::Error> {

@@ -5,6 +5,8 @@ use embedded_hal::digital::OutputPin;
 use embedded_hal::spi::SpiBus;
 
 use super::{Error, Fram, Header, Part, ProbeError, Stop, Transport};
+use crate::Pieces;
+use core::ops::ControlFlow;
 
 /// Bytes between two questions whether a frame may go on.
 const CHUNK_SIZE: usize = 64;
@@ -115,10 +117,25 @@ impl<BUS: SpiBus, CS: OutputPin> Transport for Owned<BUS, CS> {
         })
     }
 
-    fn read(&mut self, header: &Header, bytes: &mut [u8]) -> Result<(), Error<BUS::Error, CS::Error>> {
+    fn read(&mut self, header: &Header, bytes: &mut [u8], stop: Stop<'_>) -> Result<u32, Error<BUS::Error, CS::Error>> {
+        self.frame(|bus, chunk_size| {
+            bus.write(header)?;
+            match stop {
+                None => {
+                    bus.read(bytes)?;
+                    Ok(bytes.len() as u32)
+                }
+                Some(stop) => read_chunks(bus, chunk_size, bytes, stop),
+            }
+        })
+    }
+
+    const STREAMS: bool = true;
+
+    fn stream(&mut self, header: &Header, pieces: Pieces<'_>) -> Result<u32, Error<BUS::Error, CS::Error>> {
         self.frame(|bus, _| {
             bus.write(header)?;
-            bus.read(bytes)
+            stream_chunks(bus, pieces)
         })
     }
 }
@@ -157,6 +174,49 @@ fn write_chunks<'a, BUS: SpiBus>(
             room = room.saturating_sub(now.len());
             rest = later;
         }
+    }
+    Ok(sent)
+}
+
+/// Bus reads of a chunk each; asks `stop` at the end of each but the last. Returns the bytes read.
+fn read_chunks<BUS: SpiBus>(
+    bus: &mut BUS,
+    chunk_size: usize,
+    bytes: &mut [u8],
+    stop: &mut dyn FnMut() -> bool,
+) -> Result<u32, BUS::Error> {
+    let mut received = 0u32;
+    for chunk in bytes.chunks_mut(chunk_size) {
+        if received != 0 && stop() {
+            break;
+        }
+        bus.read(chunk)?;
+        received = received.saturating_add(chunk.len() as u32);
+    }
+    Ok(received)
+}
+
+/// Bus writes of [`CHUNK_SIZE`] bytes, collected from small pieces; larger ones go out from where they lie. Returns
+/// the bytes written.
+fn stream_chunks<BUS: SpiBus>(bus: &mut BUS, pieces: Pieces<'_>) -> Result<u32, BUS::Error> {
+    let mut chunk = heapless::Vec::<u8, CHUNK_SIZE>::new();
+    let mut sent = 0u32;
+    let mut result = Ok(());
+    let _ = pieces(&mut |bytes| {
+        sent = sent.saturating_add(bytes.len() as u32);
+        if chunk.extend_from_slice(bytes).is_ok() {
+            return ControlFlow::Continue(());
+        }
+        result = bus.write(&chunk);
+        chunk.clear();
+        if result.is_ok() && chunk.extend_from_slice(bytes).is_err() {
+            result = bus.write(bytes);
+        }
+        if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    result?;
+    if !chunk.is_empty() {
+        bus.write(&chunk)?;
     }
     Ok(sent)
 }

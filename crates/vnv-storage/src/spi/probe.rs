@@ -30,7 +30,7 @@ impl<T: Transport> Fram<T> {
 
     fn probe_id(&mut self, expected: [u8; 4]) -> Result<(), ProbeError<T::BusError, T::PinError>> {
         let mut found = [0; 4];
-        self.transport.read(&command(RDID), &mut found)?;
+        self.transport.read(&command(RDID), &mut found, None)?;
         match found {
             _ if found == expected => Ok(()),
             [0xFF, 0xFF, 0xFF, 0xFF] | [0, 0, 0, 0] => Err(ProbeError::Absent),
@@ -42,9 +42,9 @@ impl<T: Transport> Fram<T> {
         let mut enabled = [0];
         let mut disabled = [0];
         self.transport.write(&command(WREN), &[], None)?;
-        self.transport.read(&command(RDSR), &mut enabled)?;
+        self.transport.read(&command(RDSR), &mut enabled, None)?;
         self.transport.write(&command(WRDI), &[], None)?;
-        self.transport.read(&command(RDSR), &mut disabled)?;
+        self.transport.read(&command(RDSR), &mut disabled, None)?;
         match (enabled, disabled) {
             ([0xFF], [0xFF]) | ([0], [0]) => Err(ProbeError::Absent),
             ([set], [clear]) if set & 0x02 != 0 && clear & 0x02 == 0 => Ok(()),

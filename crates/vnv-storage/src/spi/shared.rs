@@ -78,8 +78,15 @@ impl<SPI: SpiDevice> Transport for Shared<SPI> {
         Ok(sent.saturating_sub(header.len() as u32))
     }
 
-    fn read(&mut self, header: &Header, bytes: &mut [u8]) -> Result<(), Error<SPI::Error, Infallible>> {
+    fn read(
+        &mut self,
+        header: &Header,
+        bytes: &mut [u8],
+        _stop: Stop<'_>,
+    ) -> Result<u32, Error<SPI::Error, Infallible>> {
+        let length = bytes.len() as u32;
         let mut operations = [Operation::Write(header), Operation::Read(bytes)];
-        self.spi.transaction(&mut operations).map_err(Error::Bus)
+        self.spi.transaction(&mut operations).map_err(Error::Bus)?;
+        Ok(length)
     }
 }

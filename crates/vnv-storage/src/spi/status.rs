@@ -94,7 +94,7 @@ impl<T: Transport> Fram<T> {
     /// [`Error::Bus`] or [`Error::ChipSelect`].
     pub fn status(&mut self) -> Result<Status, Error<T::BusError, T::PinError>> {
         let mut bits = [0];
-        self.transport.read(&command(RDSR), &mut bits)?;
+        self.transport.read(&command(RDSR), &mut bits, None)?;
         let [bits] = bits;
         Ok(Status(bits))
     }

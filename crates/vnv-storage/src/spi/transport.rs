@@ -4,6 +4,7 @@ use core::fmt::Debug;
 use core::ops::Deref;
 
 use super::Error;
+use crate::Pieces;
 
 /// The bytes that begin a frame: an opcode and up to three address bytes. Dereferences to them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,10 +58,29 @@ pub trait Transport {
         stop: Stop<'_>,
     ) -> Result<u32, Error<Self::BusError, Self::PinError>>;
 
-    /// One frame: `header`, then `bytes.len()` bytes from the part.
+    /// One frame: `header`, then `bytes.len()` bytes from the part. Returns the bytes read: all, unless `stop` ended
+    /// the frame.
     ///
     /// # Errors
     ///
     /// As [`write`](Transport::write).
-    fn read(&mut self, header: &Header, bytes: &mut [u8]) -> Result<(), Error<Self::BusError, Self::PinError>>;
+    fn read(
+        &mut self,
+        header: &Header,
+        bytes: &mut [u8],
+        stop: Stop<'_>,
+    ) -> Result<u32, Error<Self::BusError, Self::PinError>>;
+
+    /// Whether [`stream`](Transport::stream) works.
+    const STREAMS: bool = false;
+
+    /// One frame: `header`, then everything that `pieces` hands out. Returns the bytes sent behind the header.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Transport::write).
+    fn stream(&mut self, header: &Header, pieces: Pieces<'_>) -> Result<u32, Error<Self::BusError, Self::PinError>> {
+        let _ = (header, pieces);
+        Ok(0)
+    }
 }
