@@ -49,6 +49,9 @@ pub enum Error<E> {
     BadName,
     /// The heap is called from inside one of its own operations.
     Reentered,
+    /// A power-fail alarm ended the operation at a safe point. The heap takes the snapshot and runs it again: this
+    /// error never leaves it.
+    Interrupted,
 }
 
 impl<E: fmt::Debug> fmt::Display for Error<E> {
@@ -74,6 +77,7 @@ impl<E: fmt::Debug> fmt::Display for Error<E> {
             Self::TransactionRunning => "a transaction is running; use its handle",
             Self::OutOfBounds => "the element index is out of bounds",
             Self::BadName => "a root name has 1 to 11 bytes and no zero byte",
+            Self::Interrupted => "a power-fail alarm came; the operation is run again",
             Self::Reentered => "the heap is called from inside one of its own operations",
         };
         f.write_str(text)

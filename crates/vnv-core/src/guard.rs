@@ -1,8 +1,8 @@
 //! Guards: references to resident objects. While one is open, its object stays where it is.
 
 use crate::arena::Pin;
+use crate::attention::Attention;
 use crate::durable::DurableObject;
-use core::cell::Cell;
 use core::fmt;
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
@@ -43,11 +43,29 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for Ref<'_, T> {
     }
 }
 
+/// Counts as an open mutable guard until it is dropped; then an alarm that waited for it is served.
+pub(crate) struct Opened<'h>(&'h Attention);
+
+impl<'h> Opened<'h> {
+    /// Made inside the operation that opens the guard, so that no alarm sees the pin without the count.
+    pub(crate) fn new(attention: &'h Attention) -> Self {
+        attention.opened();
+        Self(attention)
+    }
+}
+
+impl Drop for Opened<'_> {
+    fn drop(&mut self) {
+        self.0.closed();
+    }
+}
+
 /// A mutable reference to an object, or to elements of one. While one is open the heap is not quiescent.
 pub struct RefMut<'h, T: ?Sized + DurableObject> {
     value: NonNull<T>,
-    open: &'h Cell<u16>,
+    // In this order: the pin goes before the guard counts as closed.
     _pin: Pin,
+    _open: Opened<'h>,
     _heap: PhantomData<&'h mut T>,
 }
 
@@ -55,9 +73,8 @@ impl<'h, T: ?Sized + DurableObject> RefMut<'h, T> {
     /// # Safety
     ///
     /// `value` points to a valid value inside the object that `pin` pins mutably (arena invariant 4).
-    pub(crate) unsafe fn new(value: NonNull<T>, pin: Pin, open: &'h Cell<u16>) -> Self {
-        open.set(open.get().saturating_add(1));
-        Self { value, open, _pin: pin, _heap: PhantomData }
+    pub(crate) const unsafe fn new(value: NonNull<T>, pin: Pin, open: Opened<'h>) -> Self {
+        Self { value, _pin: pin, _open: open, _heap: PhantomData }
     }
 }
 
@@ -83,7 +100,6 @@ impl<T: ?Sized + DurableObject> Drop for RefMut<'_, T> {
             // again (arena invariant 3).
             unsafe { T::initialise_padding(self.value.as_ptr()) };
         }
-        self.open.set(self.open.get().saturating_sub(1));
     }
 }
 

@@ -2,6 +2,7 @@
 #![cfg_attr(not(any(test, feature = "std")), no_std)]
 
 mod arena;
+mod attention;
 pub mod block;
 pub mod durable;
 pub mod engine;
@@ -16,6 +17,7 @@ mod objects;
 mod policy;
 pub mod schema;
 
+pub use attention::{Attention, Server};
 pub use durable::{Durable, DurableObject, Named};
 pub use entry::ObjectId;
 pub use error::Error;

@@ -1,5 +1,6 @@
 //! The RAM that a heap works in, sized by the application.
 
+use crate::attention::Attention;
 use crate::entry::{Entry, Item};
 use core::mem::MaybeUninit;
 
@@ -74,6 +75,7 @@ pub struct Memory<
     items: [Item; PENDING],
     types: [TypeInfo; TYPES],
     roots: [[u8; ROOT_BYTES]; ROOTS],
+    attention: Attention,
     arena: [MaybeUninit<u64>; ARENA_WORDS],
 }
 
@@ -87,6 +89,8 @@ pub struct Parts<'m> {
     pub types: &'m mut [TypeInfo],
     /// The roots.
     pub roots: &'m mut [[u8; ROOT_BYTES]],
+    /// What a power-fail interrupt looks at.
+    pub attention: &'m Attention,
     /// The arena.
     pub arena: &'m mut [MaybeUninit<u64>],
 }
@@ -113,6 +117,7 @@ impl<const O: usize, const P: usize, const T: usize, const R: usize, const A: us
             items: [Item::EMPTY; P],
             types: [TypeInfo::EMPTY; T],
             roots: [[0; ROOT_BYTES]; R],
+            attention: Attention::new(),
             arena: [const { MaybeUninit::uninit() }; A],
         }
     }
@@ -174,6 +179,7 @@ impl<const O: usize, const P: usize, const T: usize, const R: usize, const A: us
             items: &mut self.items,
             types: &mut self.types,
             roots: &mut self.roots,
+            attention: &self.attention,
             arena: &mut self.arena,
         }
     }

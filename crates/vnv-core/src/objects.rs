@@ -1,14 +1,15 @@
 //! The engine behind shared references: typed access, guards, owned handles.
 
 use crate::arena::Resident;
+use crate::attention::Attention;
 use crate::block::BlockHeader;
 use crate::durable::{Durable, DurableObject};
 use crate::engine::{Engine, EngineError, TypeKey};
 use crate::error::Error;
-use crate::guard::{Ref, RefMut};
+use crate::guard::{Opened, Ref, RefMut};
 use crate::handle::{Handle, HandleMut, Owned, Release};
 use crate::policy::Policy;
-use core::cell::{Cell, UnsafeCell};
+use core::cell::UnsafeCell;
 use core::fmt::Debug;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
@@ -20,8 +21,7 @@ use vnv_storage::Device;
 /// The engine is borrowed for the length of one operation only, never while the application's code runs.
 pub struct Objects<'m, D, P, R, S> {
     engine: UnsafeCell<Engine<'m, D, P, R, S>>,
-    busy: Cell<bool>,
-    open: Cell<u16>,
+    attention: &'m Attention,
 }
 
 /// The key of `T`.
@@ -36,19 +36,12 @@ pub const fn type_key<T: ?Sized + DurableObject>() -> TypeKey {
     }
 }
 
-struct Open<'b>(&'b Cell<u16>);
-
-impl Drop for Open<'_> {
-    fn drop(&mut self) {
-        self.0.set(self.0.get().saturating_sub(1));
-    }
-}
-
-struct Busy<'b>(&'b Cell<bool>);
+/// The engine is borrowed for as long as this lives.
+struct Busy<'b>(&'b Attention);
 
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
-        self.0.set(false);
+        self.0.end();
     }
 }
 
@@ -62,7 +55,8 @@ where
 {
     /// Wraps an engine.
     pub const fn new(engine: Engine<'m, D, P, R, S>) -> Self {
-        Self { engine: UnsafeCell::new(engine), busy: Cell::new(false), open: Cell::new(0) }
+        let attention = engine.attention();
+        Self { engine: UnsafeCell::new(engine), attention }
     }
 
     /// Gives the engine back.
@@ -70,27 +64,47 @@ where
         self.engine.into_inner()
     }
 
-    /// Mutable guards that are open, forgotten ones included.
-    pub fn open_guards(&self) -> u16 {
-        self.open.get()
+    /// What a power-fail interrupt may look at.
+    pub const fn attention(&self) -> &'m Attention {
+        self.attention
     }
 
-    /// Runs `operation` on the engine.
+    /// Mutable guards that are open, forgotten ones included.
+    pub fn open_guards(&self) -> u16 {
+        self.attention.open_guards()
+    }
+
+    /// Runs `operation` on the engine. If a power-fail alarm ends it at a safe point, or waits when it is over, the alarm is
+    /// served; an operation that it ended is run again, from its start.
     ///
     /// # Errors
     ///
     /// [`Error::Reentered`] from inside another operation; the operation's own.
     pub fn with<T>(
         &self,
-        operation: impl FnOnce(&mut Engine<'m, D, P, R, S>) -> Result<T, EngineError<D>>,
+        mut operation: impl FnMut(&mut Engine<'m, D, P, R, S>) -> Result<T, EngineError<D>>,
     ) -> Result<T, EngineError<D>> {
-        if self.busy.replace(true) {
-            return Err(Error::Reentered);
+        loop {
+            let result = self.seize(&mut operation).unwrap_or(Err(Error::Reentered));
+            if self.attention.is_raised() {
+                self.attention.settle();
+            }
+            match result {
+                Err(Error::Interrupted) => {}
+                result => return result,
+            }
         }
-        let _busy = Busy(&self.busy);
-        // SAFETY: `busy` was false, so no other reference to the engine exists; it is cleared when this one has ended.
-        // Objects' bytes lie in the arena, outside of the engine (arena invariant 1).
-        operation(unsafe { &mut *self.engine.get() })
+    }
+
+    /// Runs `operation` on the engine, once; `None` from inside another operation. Alarms are not served.
+    pub fn seize<T>(&self, operation: impl FnOnce(&mut Engine<'m, D, P, R, S>) -> T) -> Option<T> {
+        if !self.attention.begin() {
+            return None;
+        }
+        let _busy = Busy(self.attention);
+        // SAFETY: the engine was not busy, so no other reference to it exists; it is busy until this one has ended. An interrupt
+        // looks at that first. Objects' bytes lie in the arena, outside of the engine (arena invariant 1).
+        Some(operation(unsafe { &mut *self.engine.get() }))
     }
 
     /// Reads an object. A hit costs no list walk and no bus traffic, a miss one read and what evicting others costs.
@@ -116,9 +130,12 @@ where
         &'a self,
         handle: impl HandleMut<T> + 'a,
     ) -> Result<RefMut<'a, T>, EngineError<D>> {
-        let (pin, resident) = self.with(|engine| engine.obtain_mutable(handle.object_id(), &type_key::<T>()))?;
+        let (pin, resident, open) = self.with(|engine| {
+            let (pin, resident) = engine.obtain_mutable(handle.object_id(), &type_key::<T>())?;
+            Ok((pin, resident, Opened::new(self.attention)))
+        })?;
         // SAFETY: as in `get`; the pin is mutable.
-        Ok(unsafe { RefMut::new(value::<T>(resident), pin, &self.open) })
+        Ok(unsafe { RefMut::new(value::<T>(resident), pin, open) })
     }
 
     /// Changes the elements `range` of a slice object: only they count as dirty, in steps of 8 bytes.
@@ -133,19 +150,21 @@ where
     ) -> Result<RefMut<'a, [T]>, EngineError<D>> {
         let key = type_key::<[T]>();
         let id = handle.object_id();
-        let (pin, resident) = self.with(|engine| {
+        let (pin, resident, open) = self.with(|engine| {
             let resident = engine.obtain(id, &key)?;
             let len = object_size(resident) / size_of::<T>();
             if range.start > range.end || range.end > len {
                 return Err(Error::OutOfBounds);
             }
-            engine.obtain_range(id, &key, (range.start * size_of::<T>(), range.end * size_of::<T>()))
+            let bytes = (range.start * size_of::<T>(), range.end * size_of::<T>());
+            let (pin, resident) = engine.obtain_range(id, &key, bytes)?;
+            Ok((pin, resident, Opened::new(self.attention)))
         })?;
         // SAFETY: the range lies inside the slice, which is valid; the pin is mutable.
         unsafe {
             let first = resident.object().cast::<T>().add(range.start);
             let elements = NonNull::slice_from_raw_parts(first, range.end - range.start);
-            Ok(RefMut::new(elements, pin, &self.open))
+            Ok(RefMut::new(elements, pin, open))
         }
     }
 
@@ -162,15 +181,16 @@ where
         let key = type_key::<[T]>();
         let id = handle.object_id();
         let from = index.checked_mul(size_of::<T>()).ok_or(Error::OutOfBounds)?;
-        let (pin, resident) = self.with(|engine| {
+        let (pin, resident, open) = self.with(|engine| {
             let resident = engine.obtain(id, &key)?;
             if index >= object_size(resident) / size_of::<T>() {
                 return Err(Error::OutOfBounds);
             }
-            engine.obtain_range(id, &key, (from, from + size_of::<T>()))
+            let (pin, resident) = engine.obtain_range(id, &key, (from, from + size_of::<T>()))?;
+            Ok((pin, resident, Opened::new(self.attention)))
         })?;
         // SAFETY: the element lies inside the slice, which is valid; the pin is mutable.
-        unsafe { Ok(RefMut::new(resident.object().cast::<T>().add(index), pin, &self.open)) }
+        unsafe { Ok(RefMut::new(resident.object().cast::<T>().add(index), pin, open)) }
     }
 
     /// Admits an object whose bytes `fill` initialises in place. `heap` frees it when the handle is dropped.
@@ -185,10 +205,11 @@ where
         fill: impl FnOnce(NonNull<u8>),
         heap: &'h dyn Release,
     ) -> Result<Owned<'h, T>, EngineError<D>> {
-        let (id, pin, resident) = self.with(|engine| engine.admit_object(size, &type_key::<T>()))?;
-        // An object that is being filled is no state to commit: it counts as a mutable guard.
-        self.open.set(self.open.get().saturating_add(1));
-        let _open = Open(&self.open);
+        // An object that is being filled is no state to commit: it counts as a mutable guard, from here to the end.
+        let (id, pin, resident, _open) = self.with(|engine| {
+            let (id, pin, resident) = engine.admit_object(size, &type_key::<T>())?;
+            Ok((id, pin, resident, Opened::new(self.attention)))
+        })?;
         // If `fill` unwinds, the object is freed, never read.
         let owned = Owned::new(id, heap);
         fill(resident.object());

@@ -25,7 +25,7 @@ pub struct Life {
 }
 
 /// The written lives.
-const WRITTEN: [(&str, &str); 17] = [
+const WRITTEN: [(&str, &str); 19] = [
     ("format", include_str!("../lives/format.life")),
     ("counter", include_str!("../lives/counter.life")),
     ("pair", include_str!("../lives/pair.life")),
@@ -40,6 +40,8 @@ const WRITTEN: [(&str, &str); 17] = [
     ("graph", include_str!("../lives/graph.life")),
     ("collect", include_str!("../lives/collect.life")),
     ("migration", include_str!("../lives/migration.life")),
+    ("dropped", include_str!("../lives/dropped.life")),
+    ("reuse", include_str!("../lives/reuse.life")),
     ("guards", include_str!("../lives/guards.life")),
     ("retire", include_str!("../lives/retire.life")),
     ("bus-errors", include_str!("../lives/bus-errors.life")),

@@ -300,7 +300,7 @@ impl<'p, 'j> Player<'p, 'j> {
         let result = heap.snapshot();
         let (after, row) = heap.with_device(|device| (device.written(), device.row_size()))?;
         // An empty one is a header and the bitmap of freed slots; two failed records may have to be erased first.
-        let most = announced.max(40).next_multiple_of(row.max(8)) + 2 * row.max(8);
+        let most = announced.max(26) + 2 * row.max(8);
         if after - before > u64::from(most) {
             self.journal.complain(format!("a snapshot of {} bytes, {announced} were announced", after - before));
         }

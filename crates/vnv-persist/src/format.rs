@@ -2,7 +2,7 @@
 
 use crate::layout::{Layout, Options, RECORD_HEADER, SUPERBLOCK, Superblock};
 use crate::open_error::{Damage, OpenError};
-use crate::record::{Kind, PADDING, RecordHeader, Stream, read_array, sizes};
+use crate::record::{Kind, PADDING, RecordHeader, read_array, sizes};
 use core::fmt::Debug;
 use vnv_core::{Error, Workspace};
 use vnv_storage::{Device, fault};
@@ -31,15 +31,12 @@ where
     }
     let entries = u16::from(W::TYPES) + 1;
     let length = RECORD_HEADER + 8 * u32::from(entries);
-    let header = RecordHeader { kind: Kind::Base, roots: 0, sequence: 1, length, entries, tag: 0 };
+    let header = RecordHeader { kind: Kind::Base, roots: 0, deaths: false, sequence: 1, length, entries, tag: 0 };
     let mut digest = header.digest(1);
     (0..entries).for_each(|_| digest.update(&[0; 8]));
-    let mut stream = Stream::new(device, layout.half(0));
-    stream.put(&header.to_bytes(1, digest.finalize()))?;
-    for _ in 0..entries {
-        stream.put(&[0; 8])?;
-    }
-    stream.finish(&layout, length)?;
+    let head = header.to_bytes(1, digest.finalize());
+    let zeros = PADDING.get(..(layout.padded(length) - RECORD_HEADER) as usize).unwrap_or_default();
+    device.write_gather(layout.half(0), &[&head, zeros]).map_err(fail)?;
     device.sync().map_err(fail)?;
     for copy in [0, 1] {
         device.write_gather(layout.superblock(copy), &[&layout.to_superblock()]).map_err(fail)?;

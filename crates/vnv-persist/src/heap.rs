@@ -42,7 +42,6 @@ pub enum Event {
 pub struct Heap<'m, D, W, P = Clock, R = FirstFit<24>, S = FirstFit<32>> {
     pub(crate) objects: Objects<'m, D, P, R, S>,
     pub(crate) state: RefCell<State<'m>>,
-    pub(crate) in_transaction: Cell<bool>,
     observer: Cell<Option<&'m dyn Fn(Event)>>,
     report: Report,
     _sizes: core::marker::PhantomData<fn() -> W>,
@@ -71,7 +70,7 @@ where
             device,
             layout.geometry(),
             (parts.entries, parts.items, parts.types),
-            parts.arena,
+            (parts.arena, parts.attention),
             (R::default(), S::default(), P::default()),
         );
         parts.roots.fill([0; vnv_core::ROOT_BYTES]);
@@ -80,7 +79,6 @@ where
         Ok(Self {
             objects: Objects::new(engine),
             state: RefCell::new(State { log, roots }),
-            in_transaction: Cell::new(false),
             observer: Cell::new(None),
             report,
             _sizes: core::marker::PhantomData,
@@ -127,7 +125,7 @@ where
 
     /// Sequence number of the last commit or snapshot: durable, and rising by one with each.
     pub fn sequence(&self) -> u64 {
-        self.state.try_borrow().map_or(0, |state| state.log.last)
+        self.with_state(|_, state| Ok(state.log.last)).unwrap_or(0)
     }
 
     /// Bytes that a snapshot now would write; never more than the dirty limit.
@@ -150,12 +148,16 @@ where
 
     /// Compactions of the log since the heap was opened.
     pub fn compactions(&self) -> u32 {
-        self.state.try_borrow().map_or(0, |state| state.log.compactions)
+        self.with_state(|_, state| Ok(state.log.compactions)).unwrap_or(0)
     }
 
     /// Lets `observer` see every commit, also those the heap makes itself. It must not call the heap.
     pub fn set_observer(&self, observer: Option<&'m dyn Fn(Event)>) {
-        self.observer.set(observer);
+        // Inside an operation: an interrupt calls it too.
+        let _ = self.objects.with(|_| {
+            self.observer.set(observer);
+            Ok(())
+        });
     }
 
     /// Runs `operation` on the device, for its statistics or to fail it in tests.
@@ -164,7 +166,7 @@ where
     ///
     /// [`Error::Reentered`].
     pub fn with_device<T>(&self, operation: impl FnOnce(&mut D) -> T) -> Result<T, EngineError<D>> {
-        self.objects.with(|engine| Ok(operation(engine.device())))
+        self.objects.seize(|engine| operation(engine.device())).ok_or(Error::Reentered)
     }
 
     /// Gives the device back; what is not committed is lost.
@@ -172,14 +174,25 @@ where
         self.objects.into_engine().into_device()
     }
 
-    fn notify(&self, event: Event) {
+    /// Runs `operation` on engine, log and roots: the only way to the last two, so that no interrupt sees them change.
+    pub(crate) fn with_state<T>(
+        &self,
+        mut operation: impl FnMut(&mut Engine<'m, D, P, R, S>, &mut State<'m>) -> Result<T, EngineError<D>>,
+    ) -> Result<T, EngineError<D>> {
+        self.objects.with(|engine| {
+            let mut state = self.state.try_borrow_mut().map_err(|_| Error::Reentered)?;
+            operation(engine, &mut state)
+        })
+    }
+
+    pub(crate) fn notify(&self, event: Event) {
         if let Some(observer) = self.observer.get() {
             observer(event);
         }
     }
 
     fn outside(&self) -> Result<(), EngineError<D>> {
-        if self.in_transaction.get() { Err(Error::TransactionRunning) } else { Ok(()) }
+        if self.objects.attention().in_transaction() { Err(Error::TransactionRunning) } else { Ok(()) }
     }
 
     /// Makes the state durable, atomically. Returns its sequence number; with nothing changed, nothing is written.
@@ -199,16 +212,13 @@ where
         if self.objects.open_guards() != 0 {
             return Err(Error::GuardOpen);
         }
-        let mut state = self.state.try_borrow_mut().map_err(|_| Error::Reentered)?;
-        let State { log, roots } = &mut *state;
-        self.notify(Event::Committing);
-        let done = self.objects.with(|engine| commit::<W, _, _, _, _>(engine, log, roots))?;
-        let sequence = log.last;
-        drop(state);
-        if done {
-            self.notify(Event::Committed(sequence));
-        }
-        Ok(sequence)
+        self.with_state(|engine, State { log, roots }| {
+            self.notify(Event::Committing);
+            if commit::<W, _, _, _, _>(engine, log, roots)? {
+                self.notify(Event::Committed(log.last));
+            }
+            Ok(log.last)
+        })
     }
 
     /// Saves the uncommitted state into an emergency reserve: the program may go on, the next commit supersedes it.
@@ -221,18 +231,21 @@ where
         if self.objects.open_guards() != 0 {
             return Err(Error::GuardOpen);
         }
-        let mut state = self.state.try_borrow_mut().map_err(|_| Error::Reentered)?;
-        let State { log, roots } = &mut *state;
+        self.with_state(|engine, state| self.save(engine, state))
+    }
+
+    /// A snapshot at a quiescent point.
+    pub(crate) fn save(
+        &self,
+        engine: &mut Engine<'m, D, P, R, S>,
+        State { log, roots }: &mut State<'m>,
+    ) -> Result<u64, EngineError<D>> {
         self.notify(Event::Committing);
-        let sequence = self.objects.with(|engine| {
-            log.settle(engine.device())?;
-            engine.device().sync().map_err(Error::Device)?;
-            write_snapshot(engine, log, roots)?;
-            Ok(log.last)
-        })?;
-        drop(state);
-        self.notify(Event::Committed(sequence));
-        Ok(sequence)
+        log.settle(engine.device())?;
+        engine.device().sync().map_err(Error::Device)?;
+        write_snapshot(engine, log, roots)?;
+        self.notify(Event::Committed(log.last));
+        Ok(log.last)
     }
 
     /// Runs an operation; if a commit can make room for it, commits and runs it again; if the state is not
@@ -243,7 +256,8 @@ where
     ) -> Result<T, EngineError<D>> {
         match operation() {
             Err(error) if error.commit_may_help() => {
-                if (!self.in_transaction.get() || fault!(CommitInTransaction)) && self.objects.open_guards() == 0 {
+                let running = self.objects.attention().in_transaction();
+                if (!running || fault!(CommitInTransaction)) && self.objects.open_guards() == 0 {
                     self.commit_now()?;
                 } else if matches!(error, Error::DirtyLimit) {
                     self.objects.with(Engine::sync_unguarded)?;
@@ -408,10 +422,11 @@ where
     ///
     /// [`Error::BadName`]; [`Error::TypeMismatch`] if it is not a `T`; [`Error::Stale`] if it was freed.
     pub fn root<T: ?Sized + DurableObject>(&self, name: &str) -> Result<Option<Link<T>>, EngineError<D>> {
-        let id = self.state.try_borrow().map_err(|_| Error::Reentered)?.roots.get(name)?;
-        let Some(id) = id else { return Ok(None) };
-        self.objects.with(|engine| engine.resolve(id, T::FINGERPRINT))?;
-        Ok(Some(Link::from_id(id)))
+        self.with_state(|engine, state| {
+            let Some(id) = state.roots.get(name)? else { return Ok(None) };
+            engine.resolve(id, T::FINGERPRINT)?;
+            Ok(Some(Link::from_id(id)))
+        })
     }
 
     /// Makes the root `name` lead to an object, or to nothing. It is durable with the next commit.
@@ -439,16 +454,14 @@ where
             self.objects.with(|engine| engine.resolve(id, T::FINGERPRINT))?;
         }
         self.with_room(|| {
-            let mut state = self.state.try_borrow_mut().map_err(|_| Error::Reentered)?;
-            let (at, new) = state.roots.slot_for(name)?;
-            self.objects.with(|engine| {
+            self.with_state(|engine, state| {
+                let (at, new) = state.roots.slot_for(name)?;
                 engine.change_root(if new { vnv_core::ROOT_BYTES as u32 } else { 0 })?;
                 if let Some(id) = id {
                     engine.mark_grey(id.index);
                 }
-                Ok(())
-            })?;
-            state.roots.set(at, name, id)
+                state.roots.set(at, name, id)
+            })
         })
     }
 
@@ -492,10 +505,7 @@ where
     /// [`Error::TransactionRunning`], [`Error::RamFull`], the device's.
     pub fn collect_step(&self) -> Result<Collected, EngineError<D>> {
         self.outside()?;
-        self.with_room(|| {
-            let state = self.state.try_borrow().map_err(|_| Error::Reentered)?;
-            self.objects.with(|engine| engine.collect_step(&mut state.roots.targets()))
-        })
+        self.with_room(|| self.with_state(|engine, state| engine.collect_step(&mut state.roots.targets())))
     }
 
     /// A whole collection; returns how many objects it freed.

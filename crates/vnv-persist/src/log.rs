@@ -1,7 +1,7 @@
 //! The record log: appending commits, compacting into the other half.
 
 use crate::layout::{Layout, RECORD_HEADER};
-use crate::record::{Kind, PADDING, RecordHeader, Stream, padding};
+use crate::record::{Kind, PADDING, RecordHeader, padding};
 use crate::roots::Roots;
 use core::fmt::Debug;
 use vnv_alloc::OffsetAllocator;
@@ -93,7 +93,7 @@ impl Log {
         for index in 0..engine.used() {
             if engine.is_dirty(index) {
                 let Some(room) = deltas.get_mut(delta_len..) else { return Ok(false) };
-                let Some(bytes) = engine.encode_delta(index, room) else { return Ok(false) };
+                let Some(bytes) = engine.encode_delta(index, room)? else { return Ok(false) };
                 delta_len += bytes;
             }
         }
@@ -108,6 +108,7 @@ impl Log {
         let header = RecordHeader {
             kind: Kind::Commit,
             roots: root_count as u8,
+            deaths: false,
             sequence: self.last + 1,
             length,
             entries: entries as u16,
@@ -120,9 +121,8 @@ impl Log {
         let head = header.to_bytes(self.base_sequence, digest.finalize());
         let slices = [&head[..], entry_bytes, root_bytes, delta_bytes, padding(&self.layout, length)];
         self.doubtful = Some(self.end);
-        let device = engine.device();
-        device.write_gather(self.end, &slices).map_err(Error::Device)?;
-        device.sync().map_err(Error::Device)?;
+        engine.write(self.end, &slices)?;
+        engine.device().sync().map_err(Error::Device)?;
         self.doubtful = None;
         self.end += padded;
         self.sequence = header.sequence;
@@ -151,6 +151,7 @@ impl Log {
         let header = RecordHeader {
             kind: Kind::Base,
             roots: root_count as u8,
+            deaths: false,
             sequence,
             length: RECORD_HEADER + 8 * u32::from(engine.used()) + 16 * root_count as u32,
             entries: engine.used(),
@@ -189,16 +190,15 @@ impl Log {
             let bytes = buffer.as_mut().get(..filled).unwrap_or_default().as_flattened();
             stream_roots = index == engine.used();
             let tail = if stream_roots && root_count == 0 { padding(&self.layout, header.length) } else { &[] };
-            engine.device().write_gather(position, &[first, bytes, tail]).map_err(Error::Device)?;
+            engine.write(position, &[first, bytes, tail])?;
             position += (first.len() + bytes.len()) as u32;
             first = &[];
         }
         if root_count != 0 {
-            let mut stream = Stream::new(engine.device(), position);
-            for root in roots.recorded(true) {
-                stream.put(root)?;
-            }
-            stream.finish(&self.layout, header.length)?;
+            let mut buffer = W::record_roots();
+            buffer.as_mut().iter_mut().zip(roots.recorded(true)).for_each(|(to, root)| *to = *root);
+            let bytes = buffer.as_mut().get(..root_count).unwrap_or_default().as_flattened();
+            engine.write(position, &[bytes, padding(&self.layout, header.length)])?;
         }
         engine.device().sync().map_err(Error::Device)?;
         self.doubtful = None;

@@ -76,7 +76,7 @@ where
         }
         engine.set_tag(found.1.tag + 1);
     }
-    if !engine.rebuild_space() {
+    if !engine.rebuild_space()? {
         return Err(OpenError::Damaged(Damage::Overlap));
     }
     engine.chain_free_slots();

@@ -9,6 +9,9 @@ use vnv_storage::{Device, fault};
 static CRC16: Crc<u16, NoTable> = Crc::<u16, NoTable>::new(&CRC_16_IBM_3740);
 static CRC32: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
 
+/// Set in the number of a snapshot's roots if the bitmap of freed slots follows.
+const DEATHS: u8 = 0x80;
+
 /// Kind of a record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
@@ -22,6 +25,8 @@ pub(crate) enum Kind {
 pub(crate) struct RecordHeader {
     pub kind: Kind,
     pub roots: u8,
+    /// A snapshot's bitmap of freed slots follows.
+    pub deaths: bool,
     pub sequence: u64,
     /// Bytes of the record, padding excluded.
     pub length: u32,
@@ -47,7 +52,7 @@ impl RecordHeader {
         let t = self.tag.to_le_bytes();
         [
             self.kind as u8,
-            self.roots,
+            self.roots | if self.deaths { DEATHS } else { 0 },
             s[0],
             s[1],
             s[2],
@@ -115,7 +120,8 @@ impl RecordHeader {
         };
         let header = Self {
             kind,
-            roots,
+            roots: roots & !DEATHS,
+            deaths: roots & DEATHS != 0,
             sequence: u64::from_le_bytes([s0, s1, s2, s3, s4, s5, s6, s7]),
             length: u32::from_le_bytes([l0, l1, l2, l3]),
             entries: u16::from_le_bytes([e0, e1]),
@@ -192,55 +198,6 @@ pub(crate) static PADDING: [u8; 4096] = [0; 4096];
 /// Zeros that pad `length` to whole units.
 pub(crate) fn padding(layout: &Layout, length: u32) -> &'static [u8] {
     PADDING.get(..(layout.padded(length) - length) as usize).unwrap_or_default()
-}
-
-/// A streaming writer that collects small pieces on the stack and writes them in bursts.
-pub(crate) struct Stream<'d, D> {
-    device: &'d mut D,
-    at: u32,
-    buffer: [u8; 256],
-    filled: usize,
-}
-
-impl<'d, D: Device> Stream<'d, D>
-where
-    D::Error: Debug,
-{
-    pub fn new(device: &'d mut D, at: u32) -> Self {
-        Self { device, at, buffer: [0; 256], filled: 0 }
-    }
-
-    pub fn put(&mut self, mut bytes: &[u8]) -> Result<(), Error<D::Error>> {
-        while !bytes.is_empty() {
-            let take = bytes.len().min(self.buffer.len() - self.filled);
-            let (now, later) = bytes.split_at(take);
-            if let Some(to) = self.buffer.get_mut(self.filled..self.filled + take) {
-                to.copy_from_slice(now);
-            }
-            self.filled += take;
-            bytes = later;
-            if self.filled == self.buffer.len() {
-                self.flush()?;
-            }
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<(), Error<D::Error>> {
-        let bytes = self.buffer.get(..self.filled).unwrap_or_default();
-        if !bytes.is_empty() {
-            self.device.write_gather(self.at, &[bytes]).map_err(Error::Device)?;
-            self.at += self.filled as u32;
-            self.filled = 0;
-        }
-        Ok(())
-    }
-
-    /// Pads to whole units and writes what is left.
-    pub fn finish(mut self, layout: &Layout, length: u32) -> Result<(), Error<D::Error>> {
-        self.put(padding(layout, length))?;
-        self.flush()
-    }
 }
 
 /// The workspace's sizes as the layout wants them.

@@ -3,15 +3,16 @@
 use crate::layout::{Layout, RECORD_HEADER};
 use crate::log::Log;
 use crate::open_error::{Damage, OpenError};
-use crate::record::{Kind, RecordHeader, Stream, read_array, read_record};
+use crate::record::{Kind, RecordHeader, read_array, read_record};
 use crate::roots::Roots;
 use core::fmt::Debug;
+use core::ops::ControlFlow;
 use vnv_alloc::OffsetAllocator;
 use vnv_core::block::{BlockCrc, BlockHeader, GRANULE, HEADER, Identity};
 use vnv_core::engine::{Engine, PARTIAL};
 use vnv_core::entry::Entry;
 use vnv_core::{Error, Policy};
-use vnv_storage::{Device, fault};
+use vnv_storage::{Device, Sink, fault};
 
 /// Writes everything uncommitted into the reserve that is not live. The engine's state does not change: after a
 /// false alarm the program goes on.
@@ -27,56 +28,56 @@ where
     R: OffsetAllocator,
     S: OffsetAllocator,
 {
-    engine.seal_partly_dirty();
+    engine.seal_partly_dirty()?;
     let (_, entries) = engine.snapshot_counts();
-    let mut payload = 0u32;
-    let _: Result<(), ()> = engine.snapshot_payload(&mut |bytes| {
-        payload += bytes.len() as u32;
-        Ok(())
-    });
     let no_roots = fault!(SnapshotWithoutRoots);
     let root_count = roots.recorded(false).filter(|_| !no_roots).count();
-    let mut header = RecordHeader {
+    // What follows the header: twice the same, once for the checksum, once for the storage.
+    let body = |engine: &Engine<'_, D, P, R, S>, sink: Sink<'_>| {
+        engine.snapshot_entries(sink)?;
+        for root in roots.recorded(false).filter(|_| !no_roots) {
+            sink(root)?;
+        }
+        engine.snapshot_payload(sink)
+    };
+    let mut length = 0u32;
+    let _ = body(engine, &mut |bytes| {
+        length = length.saturating_add(bytes.len() as u32);
+        ControlFlow::Continue(())
+    });
+    let header = RecordHeader {
         kind: Kind::Snapshot,
         roots: root_count as u8,
+        deaths: engine.has_unrecorded_deaths(),
         sequence: log.last + 1,
-        length: 0,
+        length: RECORD_HEADER + length,
         entries,
         tag: engine.tag(),
     };
-    header.length = header.payload_at() + payload;
     debug_assert!(header.length <= log.layout.reserve, "a snapshot is larger than the accounting announced");
     if header.length > log.layout.reserve {
         return Err(Error::DirtyLimit);
     }
     let salt = header.sequence;
     let mut digest = header.digest(salt);
-    let mut feed = |bytes: &[u8]| {
+    let _ = body(engine, &mut |bytes| {
         digest.update(bytes);
-        Ok::<(), ()>(())
-    };
-    let _ = engine.snapshot_entries(&mut feed);
-    for root in roots.recorded(false).filter(|_| !no_roots) {
-        let _ = feed(root);
-    }
-    let _ = engine.snapshot_payload(&mut feed);
+        ControlFlow::Continue(())
+    });
     let head = header.to_bytes(salt, digest.finalize());
-    let layout = log.layout;
-    let at = layout.reserve_at(log.next_reserve);
+    let at = log.layout.reserve_at(log.next_reserve);
     engine.with_device(|device, engine| {
-        let mut stream = Stream::new(device, at);
-        stream.put(&head)?;
-        engine.snapshot_entries(&mut |bytes| stream.put(bytes))?;
-        for root in roots.recorded(false).filter(|_| !no_roots) {
-            stream.put(root)?;
-        }
-        engine.snapshot_payload(&mut |bytes| stream.put(bytes))?;
-        stream.finish(&layout, header.length)?;
+        let whole = &mut |sink: Sink<'_>| {
+            sink(&head)?;
+            body(engine, sink)
+        };
+        device.write_stream(at, header.length, whole).map_err(Error::Device)?;
         device.sync().map_err(Error::Device)
     })?;
     if !fault!(OverwriteLiveReserve) {
         log.next_reserve = 1 - log.next_reserve;
     }
+    engine.attention().set_unchanged();
     if !fault!(SnapshotSequenceKept) {
         log.last = header.sequence;
     }
@@ -143,11 +144,11 @@ where
         }
     }
     let end = at + header.length;
-    let bitmap_bytes = u32::from(layout.objects).div_ceil(64) * 8;
+    let bitmap_bytes = if header.deaths { u32::from(layout.objects).div_ceil(64) * 8 } else { 0 };
     let bitmap = at + header.payload_at();
     let directory = bitmap + bitmap_bytes;
     let dirty = u16::from_le_bytes(read_array(engine.device(), directory)?);
-    let mut data = directory + (2 + 2 * u32::from(dirty)).next_multiple_of(8);
+    let mut data = directory + 2 + 2 * u32::from(dirty);
     if data > end || dirty > header.entries {
         return Err(damaged);
     }
@@ -179,7 +180,6 @@ where
         } else {
             let [c0, c1, c2, c3, n0, n1, n2, n3] = read_array(engine.device(), data)?;
             let mut left = u32::from_le_bytes([n0, n1, n2, n3]);
-            let padded = left % 2 == 1;
             data += 8;
             while left > 0 {
                 let [f0, f1, c0, c1] = read_array(engine.device(), data)?;
@@ -192,7 +192,6 @@ where
                 data += 4 + length;
                 left -= 1;
             }
-            data += if padded { 4 } else { 0 };
             u32::from_le_bytes([c0, c1, c2, c3])
         };
         let header = BlockHeader { crc, size: size & !PARTIAL, tag: header.tag };

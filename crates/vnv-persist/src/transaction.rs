@@ -37,16 +37,12 @@ where
     S: OffsetAllocator,
 {
     pub(crate) fn begin(heap: &'h Heap<'m, D, W, P, R, S>) -> Result<Self, EngineError<D>> {
-        let state = heap.state.try_borrow().map_err(|_| Error::Reentered)?;
         let mut roots = W::record_roots();
-        roots.as_mut().iter_mut().zip(state.roots.slots.iter()).for_each(|(to, from)| *to = *from);
-        let roots_changed = state.roots.changed;
-        heap.objects.with(|engine| {
+        let roots_changed = heap.with_state(|engine, state| {
+            roots.as_mut().iter_mut().zip(state.roots.slots.iter()).for_each(|(to, from)| *to = *from);
             engine.begin();
-            Ok(())
+            Ok(state.roots.changed)
         })?;
-        drop(state);
-        heap.in_transaction.set(true);
         Ok(Self { heap, roots, roots_changed })
     }
 
@@ -172,7 +168,6 @@ where
             engine.end_transaction();
             Ok(())
         })?;
-        heap.in_transaction.set(false);
         drop(self);
         heap.commit_now()
     }
@@ -188,15 +183,14 @@ where
     S: OffsetAllocator,
 {
     fn drop(&mut self) {
-        if !self.heap.in_transaction.replace(false) {
+        if !self.heap.objects.attention().in_transaction() {
             return;
         }
-        if let Ok(mut state) = self.heap.state.try_borrow_mut() {
-            state.roots.slots.iter_mut().zip(self.roots.as_mut().iter()).for_each(|(to, from)| *to = *from);
-            state.roots.changed = self.roots_changed;
-        }
-        let root_bytes = self.roots_changed.count_ones() * vnv_core::ROOT_BYTES as u32;
-        let _ = self.heap.objects.with(|engine| {
+        let Self { heap, roots, roots_changed } = self;
+        let root_bytes = roots_changed.count_ones() * vnv_core::ROOT_BYTES as u32;
+        let _ = heap.with_state(|engine, state| {
+            state.roots.slots.iter_mut().zip(roots.as_mut().iter()).for_each(|(to, from)| *to = *from);
+            state.roots.changed = *roots_changed;
             engine.set_root_dirty(root_bytes);
             // SAFETY: an object that the transaction changed was not pinned when it was first changed, and since
             // then could be reached through this handle only; its guards borrow the handle, so none is alive.

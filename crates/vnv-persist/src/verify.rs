@@ -73,7 +73,7 @@ where
         device,
         layout.geometry(),
         (parts.entries, parts.items, parts.types),
-        parts.arena,
+        (parts.arena, parts.attention),
         (FirstFit::new(), FirstFit::new(), Clock::default()),
     );
     parts.roots.fill([0; ROOT_BYTES]);
@@ -90,7 +90,7 @@ where
     let deltas = apply_deltas(&mut engine, &log, false)?;
     let tag = engine.tag();
     let snapshot = live_snapshot(engine.device(), &layout, log.sequence, tag)?.is_some();
-    if !engine.rebuild_space() {
+    if !engine.rebuild_space()? {
         find(Finding::Overlap);
     }
     read_types(&mut engine)?;

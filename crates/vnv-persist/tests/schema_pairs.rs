@@ -805,7 +805,7 @@ proptest! {
             RamStorage::new(),
             geometry,
             (parts.entries, parts.items, parts.types),
-            parts.arena,
+            (parts.arena, parts.attention),
             (FirstFit::new(), FirstFit::new(), Clock::default()),
         );
         let mut rows = Vec::new();

@@ -16,8 +16,8 @@ mod bare {
 
     struct Bytes;
 
-    /// The heap of an 8 KiB part: 36 slots, 16 pending places, 6 types, 4 roots, 12 nodes per allocator.
-    type SmallMemory = Memory<36, 16, 6, 4, 0>;
+    /// The heap of an 8 KiB part: 34 slots, 16 pending places, 6 types, 4 roots, 12 nodes per allocator.
+    type SmallMemory = Memory<34, 16, 6, 4, 0>;
     type SmallHeap = Heap<'static, Bytes, SmallMemory, Clock, FirstFit<12>, FirstFit<12>>;
     /// All its RAM besides resident objects, which take 16 bytes each and their own.
     const SMALL: usize = size_of::<SmallMemory>() + size_of::<SmallHeap>();

@@ -97,7 +97,12 @@ where
         }
         // A schema larger than the dirty limit goes to its place at once, as any such object.
         if !fault!(KeepLargeSchema) {
-            self.write_through(index)?;
+            let written = self.write_through(index);
+            if matches!(written, Err(Error::Interrupted)) {
+                // The schema is entered again when the operation is run again.
+                self.free(index);
+            }
+            written?;
         }
         self.set_type_info(row, TypeInfo::new(key.fingerprint, key.has_links, key.is_slice));
         Ok(row)
@@ -156,8 +161,7 @@ where
         let place = match place {
             Ok(place) => place,
             Err(error) => {
-                let freed = self.ram.free(offset, words);
-                debug_assert!(freed.is_ok());
+                self.ram_free(offset, words);
                 return Err(error);
             }
         };
@@ -217,11 +221,14 @@ where
         resident.update(|header| header.state |= state::DIRTY);
         self.dirty += self.whole_cost(index);
         let written = self.sync_object(index);
-        if written.is_err() {
+        if let Err(error) = &written {
             // In a transaction the object stays marked until its end: its bytes must not count meanwhile.
             self.dirty -= self.whole_cost(index);
             resident.update(|header| header.state &= !state::DIRTY);
-            self.free(index);
+            // After an alarm it is tried again.
+            if !matches!(error, Error::Interrupted) {
+                self.free(index);
+            }
         }
         written
     }

@@ -50,7 +50,9 @@ where
     pub fn recorded_entry(&self, index: u16) -> Entry {
         let entry = self.slot(index);
         let tag = self.word(index) & TAG_MASK;
-        if entry.type_index() == 0 || self.word(index) & flag::DEAD != 0 {
+        // An object that is still being written through belongs to nobody yet.
+        let unwritten = self.word(index) & flag::UNWRITTEN != 0 && !self.is_dirty(index);
+        if entry.type_index() == 0 || self.word(index) & flag::DEAD != 0 || unwritten {
             Entry::new(NO_PLACE, entry.generation(), 0, 0, 0)
         } else {
             Entry::new(entry.place(), entry.generation(), entry.units(), entry.type_index(), tag)

@@ -2,7 +2,7 @@
 
 use super::{Engine, EngineError, TypeKey};
 use crate::arena::{Arena, Pin, Resident, ResidentHeader, bitmap_bytes, state};
-use crate::block::{BlockHeader, HEADER, block_crc};
+use crate::block::{BlockHeader, HEADER};
 use crate::entry::{Entry, ObjectId, flag};
 use crate::error::Error;
 use crate::policy::{Advice, Policy, Residents};
@@ -101,15 +101,11 @@ where
         });
         // SAFETY: the block belongs to nobody else yet.
         let block = unsafe { resident.block_bytes_mut(block_len) };
-        let checked = match self.device.get_mut().read(at, block) {
-            Err(error) => Err(Error::Device(error)),
-            Ok(()) => self.check(index, block, is_valid),
-        };
+        let checked = self.read(at, block).and_then(|()| self.check(index, block, is_valid));
         let header = match checked {
             Ok(header) => header,
             Err(error) => {
-                let freed = self.ram.free(offset, words);
-                debug_assert!(freed.is_ok());
+                self.ram_free(offset, words);
                 return Err(error);
             }
         };
@@ -135,7 +131,7 @@ where
         let damaged = Error::Damaged { index };
         let object = block.get(HEADER..HEADER + usize::from(header.size)).ok_or(damaged)?;
         let units = (HEADER + object.len()).div_ceil(self.geometry.unit as usize);
-        let crc = block_crc(self.identity(index, entry.place()), header.tag, object);
+        let crc = self.checksum(self.identity(index, entry.place()), header.tag, object)?;
         let tag = crate::entry::TAG_MASK & entry.word();
         let sound = header.tag_matches(tag)
             && units == usize::from(entry.units())
@@ -193,12 +189,15 @@ where
         if words > self.arena.words() {
             return Err(Error::RamFull);
         }
+        if self.ram_stale {
+            self.rebuild_ram()?;
+        }
         loop {
             if let Some(offset) = self.ram.allocate(words, 1) {
                 return Ok(offset);
             }
             if !self.ram.is_complete() {
-                self.rebuild_ram();
+                self.rebuild_ram()?;
                 if let Some(offset) = self.ram.allocate(words, 1) {
                     return Ok(offset);
                 }
@@ -250,8 +249,7 @@ where
         let is_slice = header.state & state::SLICE != 0;
         let words = self.arena_words(self.block_len(index), is_slice);
         self.change_slot(index, |entry| entry.set_word(header.word));
-        let freed = self.ram.free(offset, words);
-        debug_assert!(freed.is_ok(), "a resident copy is freed twice");
+        self.ram_free(offset, words);
     }
 
     /// Words of the arena that a block of `size` object bytes takes.

@@ -3,6 +3,7 @@
 //! which [`Error::commit_may_help`] holds, and changes nothing.
 
 mod admit;
+mod bus;
 mod change;
 mod commit;
 mod load;
@@ -16,6 +17,7 @@ pub use snapshot::PARTIAL;
 pub use trace::Collected;
 
 use crate::arena::{Arena, Resident, bitmap_bytes, state};
+use crate::attention::Attention;
 use crate::block::Identity;
 use crate::entry::{Entry, Item, NO_PLACE, ObjectId, SCHEMA_TYPE, TAG_MASK, flag};
 use crate::error::Error;
@@ -26,10 +28,11 @@ use core::fmt::Debug;
 use vnv_alloc::OffsetAllocator;
 use vnv_storage::{Device, fault};
 
-/// Bytes of a snapshot besides entries, roots and objects: record header, directory, bitmap of freed slots.
+/// Most bytes of a snapshot besides entries, roots and objects: record header, length of the directory, bitmap of freed
+/// slots.
 #[must_use]
 pub const fn snapshot_fixed(objects: u16) -> u32 {
-    32 + (objects as u32).div_ceil(64) * 8
+    26 + (objects as u32).div_ceil(64) * 8
 }
 
 /// Bytes of an entry in a record.
@@ -100,6 +103,10 @@ pub struct Engine<'m, D, P, R, S> {
     cursor: u16,
     /// Colours of the running collection.
     marks: Option<trace::Marks>,
+    attention: &'m Attention,
+    /// A rebuild of an allocator was interrupted, or put off: it has to be done before it is asked again.
+    space_stale: bool,
+    ram_stale: bool,
 }
 
 /// Bytes of RAM that the engine takes besides its memory: see the formula in the crate documentation.
@@ -118,10 +125,11 @@ where
         device: D,
         geometry: Geometry,
         (entries, items, types): (&'m mut [Entry], &'m mut [Item], &'m mut [TypeInfo]),
-        arena: &'m mut [core::mem::MaybeUninit<u64>],
+        (arena, attention): (&'m mut [core::mem::MaybeUninit<u64>], &'m Attention),
         (mut ram, mut space, policy): (R, S, P),
     ) -> Self {
         let arena = Arena::new(arena);
+        attention.reset();
         entries.fill(Entry::EMPTY);
         types.fill(TypeInfo::EMPTY);
         ram.reset(arena.words());
@@ -148,6 +156,9 @@ where
             tag: 1,
             cursor: 0,
             marks: None,
+            attention,
+            space_stale: false,
+            ram_stale: false,
         }
     }
 
@@ -230,16 +241,18 @@ where
     /// Bytes that a snapshot now would write.
     pub const fn dirty_bytes(&self) -> u32 {
         let bytes = self.dirty + self.root_dirty;
-        if bytes == 0 {
-            0
-        } else {
-            (bytes + snapshot_fixed(self.entries.len() as u16)).next_multiple_of(self.geometry.unit)
-        }
+        let deaths = if self.zombies == 0 { 0 } else { snapshot_fixed(self.entries.len() as u16) - snapshot_fixed(0) };
+        if bytes + deaths == 0 { 0 } else { bytes + deaths + snapshot_fixed(0) }
     }
 
     /// Whether a transaction is running.
     pub const fn in_transaction(&self) -> bool {
         self.mark.is_some()
+    }
+
+    /// What a power-fail interrupt may look at.
+    pub const fn attention(&self) -> &'m Attention {
+        self.attention
     }
 
     /// Free units of the data area, and the largest free range.
@@ -362,8 +375,7 @@ where
 
     /// What the dirty limit leaves for entries, roots and objects.
     fn dirty_room(&self) -> u32 {
-        let limit = self.geometry.dirty_limit & !(self.geometry.unit - 1);
-        limit.saturating_sub(snapshot_fixed(self.entries.len() as u16))
+        self.geometry.dirty_limit.saturating_sub(snapshot_fixed(self.entries.len() as u16))
     }
 
     /// Whether `bytes` more snapshot bytes and `items` more pending places are admitted.
@@ -399,21 +411,38 @@ where
         }
     }
 
-    /// A fresh place of `units` units.
-    fn space_allocate(&mut self, units: u16) -> Result<u16, EngineError<D>> {
-        let mut found = self.space.allocate_from(self.cursor, units, 1);
-        if found.is_none() && !self.space.is_complete() {
-            self.rebuild_space();
-            found = self.space.allocate_from(self.cursor, units, 1);
+    /// Gives an arena range back.
+    fn ram_free(&mut self, offset: u16, words: u16) {
+        if !self.ram_stale {
+            let freed = self.ram.free(offset, words);
+            debug_assert!(freed.is_ok(), "a range of the arena is freed twice");
         }
-        let offset = found.ok_or(Error::StorageFull)?;
-        self.cursor = offset.saturating_add(units);
-        Ok(offset + self.geometry.data_start)
+    }
+
+    /// A fresh place of `units` units, if the allocator knows one without being rebuilt.
+    fn space_known(&mut self, units: u16) -> Option<u16> {
+        let found = if self.space_stale { None } else { self.space.allocate_from(self.cursor, units, 1) };
+        found.map(|offset| {
+            self.cursor = offset.saturating_add(units);
+            offset + self.geometry.data_start
+        })
+    }
+
+    /// A fresh place of `units` units. Places that nothing names yet may be forgotten by a rebuild.
+    fn space_allocate(&mut self, units: u16) -> Result<u16, EngineError<D>> {
+        if let Some(place) = self.space_known(units) {
+            return Ok(place);
+        }
+        if self.space_stale || !self.space.is_complete() {
+            self.rebuild_space()?;
+        }
+        self.space_known(units).ok_or(Error::StorageFull)
     }
 
     fn space_free(&mut self, place: u16, units: u16) {
         if let Some(offset) = place.checked_sub(self.geometry.data_start)
             && units != 0
+            && !self.space_stale
         {
             let freed = self.space.free(offset, units);
             debug_assert!(freed.is_ok(), "a place is freed twice");
@@ -423,13 +452,24 @@ where
     /// Rebuilds the storage allocator from the table and the pending list: the places that may not be reused.
     ///
     /// Returns `false` if two of them overlap or lie outside the data area.
-    pub fn rebuild_space(&mut self) -> bool {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Interrupted`]: it is made up for before the next allocation.
+    pub fn rebuild_space(&mut self) -> Result<bool, EngineError<D>> {
+        self.space_stale = true;
+        let attention = self.attention;
+        let mut interrupted = false;
         let (entries, items) = (&*self.entries, &self.items[..usize::from(self.items_len)]);
         let (used, start) = (usize::from(self.used), self.geometry.data_start);
         let mut after = None;
         let mut found = 0;
         // The live ranges in rising order, by selection: no memory, quadratic, and rare.
         let mut live = core::iter::from_fn(|| {
+            interrupted |= attention.interrupts();
+            if interrupted {
+                return None;
+            }
             let places = entries[..used].iter().filter(|entry| entry.type_index() != 0).map(|e| (e.place, e.units()));
             let old = items
                 .iter()
@@ -443,19 +483,31 @@ where
             Some((next.0.wrapping_sub(start), next.1))
         });
         let rebuilt = self.space.rebuild(self.geometry.data_units, &mut live).is_ok();
+        if interrupted {
+            return Err(Error::Interrupted);
+        }
+        self.space_stale = false;
         // Two blocks at one place are seen once above.
         let entries =
             self.entries[..used].iter().filter(|e| e.type_index() != 0 && e.place != NO_PLACE && e.units() != 0);
-        rebuilt && found >= entries.count()
+        Ok(rebuilt && found >= entries.count())
     }
 
-    fn rebuild_ram(&mut self) {
+    /// Rebuilds the arena's allocator from the resident copies.
+    fn rebuild_ram(&mut self) -> Result<(), EngineError<D>> {
+        self.ram_stale = true;
+        let attention = self.attention;
+        let mut interrupted = false;
         let entries = &*self.entries;
         let (used, words, unit) = (usize::from(self.used), self.arena.words(), self.geometry.unit as usize);
         let arena = &self.arena;
         let marks = self.marks.as_ref().map(trace::Marks::range);
         let mut after = None;
         let mut live = core::iter::from_fn(|| {
+            interrupted |= attention.interrupts();
+            if interrupted {
+                return None;
+            }
             let copies = entries[..used].iter().filter_map(|entry| {
                 let block_len = usize::from(entry.units()) * unit;
                 // SAFETY: arena invariant 2: the table holds only offsets of resident headers.
@@ -469,7 +521,12 @@ where
             Some(next)
         });
         let rebuilt = self.ram.rebuild(words, &mut live);
+        if interrupted {
+            return Err(Error::Interrupted);
+        }
+        self.ram_stale = false;
         debug_assert!(rebuilt.is_ok(), "resident copies overlap");
+        Ok(())
     }
 
     fn is_slice(&self, type_index: u8) -> bool {

@@ -7,8 +7,9 @@ use crate::block::{BlockHeader, GRANULE, HEADER};
 use crate::entry::flag;
 use crate::policy::Policy;
 use core::fmt::Debug;
+use core::ops::ControlFlow;
 use vnv_alloc::OffsetAllocator;
-use vnv_storage::{Device, fault};
+use vnv_storage::{Device, Sink, fault};
 
 /// Set in the directory of a snapshot for an object of which only granules follow.
 pub const PARTIAL: u16 = 0x8000;
@@ -40,41 +41,30 @@ where
     }
 
     /// Hands the entries of a snapshot to `sink`, dirty objects first.
-    ///
-    /// # Errors
-    ///
-    /// The sink's.
-    pub fn snapshot_entries<E>(&self, sink: &mut dyn FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+    pub fn snapshot_entries(&self, sink: Sink<'_>) -> ControlFlow<()> {
         for dirty in [true, false] {
             for index in 0..self.used {
                 let takes = if dirty { self.is_saved(index) } else { self.is_clean_but_pending(index) };
                 if takes {
-                    sink(&index.to_le_bytes())?;
-                    sink(&self.recorded_entry(index).to_bytes())?;
+                    let [i0, i1] = index.to_le_bytes();
+                    let [a, b, c, d, e, f] = self.recorded_entry(index).to_bytes();
+                    sink(&[i0, i1, a, b, c, d, e, f])?;
                 }
             }
         }
-        Ok(())
+        ControlFlow::Continue(())
     }
 
-    /// Hands the payload of a snapshot to `sink`: bitmap of slots freed besides the entries, directory, then the
-    /// objects' bytes. [`seal_partly_dirty`](Self::seal_partly_dirty) comes first.
-    ///
-    /// # Errors
-    ///
-    /// The sink's.
-    pub fn snapshot_payload<E>(&self, sink: &mut dyn FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
-        for first in (0..self.entries.len() as u16).step_by(8) {
-            let is_zombie = |index: &u16| {
-                *index < self.used
-                    && self.word(*index) & (flag::DEAD | flag::PENDING) == flag::DEAD
-                    && self.slot(*index).place() != crate::entry::NO_PLACE
-            };
-            let byte = (0..8).filter(|bit| is_zombie(&(first + bit))).fold(0u8, |byte, bit| byte | 1 << bit);
-            sink(&[byte])?;
-        }
-        for _ in self.entries.len().div_ceil(8)..self.entries.len().div_ceil(64) * 8 {
-            sink(&[0])?;
+    /// Whether slots were freed besides the entries of a snapshot: it holds their bitmap.
+    pub const fn has_unrecorded_deaths(&self) -> bool {
+        self.zombies != 0
+    }
+
+    /// Hands the payload of a snapshot to `sink`: bitmap of slots freed besides the entries (if there are any), directory,
+    /// then the objects' bytes from where they lie. [`seal_partly_dirty`](Self::seal_partly_dirty) comes first.
+    pub fn snapshot_payload(&self, sink: Sink<'_>) -> ControlFlow<()> {
+        if self.has_unrecorded_deaths() {
+            self.snapshot_deaths(sink)?;
         }
         let (dirty, _) = self.snapshot_counts();
         sink(&dirty.to_le_bytes())?;
@@ -85,33 +75,42 @@ where
             let partial = resident.header().state & state::PARTIAL != 0;
             sink(&(header.size | if partial { PARTIAL } else { 0 }).to_le_bytes())?;
         }
-        for _ in (1 + usize::from(dirty)) * 2..((1 + usize::from(dirty)) * 2).next_multiple_of(8) {
-            sink(&[0])?;
-        }
         for index in (0..self.used).filter(|index| self.is_saved(*index)) {
-            let Some(resident) = self.resident(index) else { continue };
-            // SAFETY: as above.
-            let block = unsafe { resident.block_bytes(self.block_len(index)) };
-            let object = block.get(HEADER..).unwrap_or_default();
-            let bitmap = self.bitmap(index).filter(|_| resident.header().state & state::PARTIAL != 0);
-            let Some(bitmap) = bitmap else {
-                sink(object)?;
-                continue;
-            };
-            // The checksum of the whole object: what is not in the snapshot must still be what it was.
-            let (count, _) = count(bitmap);
-            sink(&BlockHeader::from_bytes(block).crc.to_le_bytes())?;
-            sink(&count.to_le_bytes())?;
-            for (first, granules) in runs(bitmap) {
-                sink(&first.to_le_bytes())?;
-                sink(&granules.to_le_bytes())?;
-                let from = usize::from(first) * GRANULE;
-                sink(object.get(from..from + usize::from(granules) * GRANULE).unwrap_or_default())?;
-            }
-            if count % 2 == 1 {
-                sink(&[0; 4])?;
-            }
+            self.snapshot_object(index, sink)?;
         }
-        Ok(())
+        ControlFlow::Continue(())
+    }
+
+    fn snapshot_deaths(&self, sink: Sink<'_>) -> ControlFlow<()> {
+        let is_zombie = |index: &u16| {
+            *index < self.used
+                && self.word(*index) & (flag::DEAD | flag::PENDING) == flag::DEAD
+                && self.slot(*index).place() != crate::entry::NO_PLACE
+        };
+        for first in (0..self.entries.len().next_multiple_of(64) as u16).step_by(8) {
+            let byte = (0..8).filter(|bit| is_zombie(&(first + bit))).fold(0u8, |byte, bit| byte | 1 << bit);
+            sink(&[byte])?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn snapshot_object(&self, index: u16, sink: Sink<'_>) -> ControlFlow<()> {
+        let Some(resident) = self.resident(index) else { return ControlFlow::Continue(()) };
+        // SAFETY: no mutable guard is open on it.
+        let block = unsafe { resident.block_bytes(self.block_len(index)) };
+        let object = block.get(HEADER..).unwrap_or_default();
+        let bitmap = self.bitmap(index).filter(|_| resident.header().state & state::PARTIAL != 0);
+        let Some(bitmap) = bitmap else { return sink(object) };
+        // The checksum of the whole object: what is not in the snapshot must still be what it was.
+        let (count, _) = count(bitmap);
+        sink(&BlockHeader::from_bytes(block).crc.to_le_bytes())?;
+        sink(&count.to_le_bytes())?;
+        for (first, granules) in runs(bitmap) {
+            sink(&first.to_le_bytes())?;
+            sink(&granules.to_le_bytes())?;
+            let from = usize::from(first) * GRANULE;
+            sink(object.get(from..from + usize::from(granules) * GRANULE).unwrap_or_default())?;
+        }
+        ControlFlow::Continue(())
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Engine, EngineError};
 use crate::arena::{Bits, MUTABLE, Resident, bitmap_bytes, state};
-use crate::block::{BlockHeader, GRANULE, HEADER, block_crc};
+use crate::block::{BlockHeader, GRANULE, HEADER};
 use crate::entry::{NO_PLACE, TAG_MASK, flag};
 use crate::error::Error;
 use crate::memory::Workspace;
@@ -62,32 +62,41 @@ where
     }
 
     pub(super) const fn partial_cost(runs: u32, granules: u32) -> u32 {
-        14 + 4 * runs + GRANULE as u32 * granules
+        10 + 4 * runs + GRANULE as u32 * granules
     }
 
     /// Computes the header of a dirty object's block for `place`, and returns the block.
-    fn seal<'a>(&self, index: u16, resident: Resident, place: u16) -> &'a [u8] {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Interrupted`]: the block is as it was.
+    fn seal<'a>(&self, index: u16, resident: Resident, place: u16) -> Result<&'a [u8], EngineError<D>> {
         // SAFETY: callers have checked that no mutable guard is open; the engine is borrowed alone.
         let block = unsafe { resident.block_bytes_mut(self.block_len(index)) };
         let (header, object) = block.split_at_mut(HEADER);
         let size = BlockHeader::from_bytes(header).size;
         let object = object.get(..usize::from(size)).unwrap_or_default();
-        let sealed = BlockHeader { crc: block_crc(self.identity(index, place), self.tag, object), size, tag: self.tag };
-        header.copy_from_slice(&sealed.to_bytes());
-        block
+        let crc = self.checksum(self.identity(index, place), self.tag, object)?;
+        header.copy_from_slice(&BlockHeader { crc, size, tag: self.tag }.to_bytes());
+        Ok(block)
     }
 
     /// Computes the block headers of partly dirty objects, which a snapshot holds.
-    pub fn seal_partly_dirty(&self) {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Interrupted`], unless the snapshot is the answer to the alarm.
+    pub fn seal_partly_dirty(&self) -> Result<(), EngineError<D>> {
         for index in 0..self.used {
             if let Some(resident) = self.resident(index) {
                 let header = resident.header();
                 let partial = state::DIRTY | state::PARTIAL;
                 if header.state & partial == partial && header.pins != MUTABLE {
-                    self.seal(index, resident, self.slot(index).place());
+                    self.seal(index, resident, self.slot(index).place())?;
                 }
             }
         }
+        Ok(())
     }
 
     /// Records that a dirty object's block now stands at `place`.
@@ -139,13 +148,12 @@ where
         let entry = self.slot(index);
         let fresh = header.word & flag::UNWRITTEN == 0 && !fault!(WriteInPlace);
         let place = if fresh { self.space_allocate(entry.units())? } else { entry.place() };
-        let block = self.seal(index, resident, place);
-        if let Err(error) = self.device.get_mut().write_gather(self.geometry.unit * u32::from(place), &[block]) {
-            if fresh {
-                self.space_free(place, entry.units());
-            }
-            return Err(Error::Device(error));
+        let sealed = self.seal(index, resident, place);
+        let written = sealed.and_then(|block| self.write(self.geometry.unit * u32::from(place), &[block]));
+        if written.is_err() && fresh {
+            self.space_free(place, entry.units());
         }
+        written?;
         self.synced(index, place);
         Ok(())
     }
@@ -172,6 +180,11 @@ where
         if !self.geometry.deltas || header.state & partial != partial || header.word & flag::UNWRITTEN != 0 {
             return None;
         }
+        // A block written since the last commit has the tag that the delta would have: if the part dropped the write that
+        // applies the delta, the older version would look right.
+        if header.word & flag::PENDING != 0 {
+            return None;
+        }
         let (runs, granules) = count(self.bitmap(index)?);
         let bytes = 12 + 4 * runs + GRANULE as u32 * granules;
         (bytes + 16 < self.block_len(index) as u32).then_some(bytes)
@@ -194,7 +207,7 @@ where
         let written = self.write_batch::<W>(units);
         if written.is_err() {
             // Nothing refers to the fresh places that were not written: the allocator forgets them.
-            self.rebuild_space();
+            self.space_stale = true;
         }
         written
     }
@@ -203,6 +216,7 @@ where
     fn choose_batch(&mut self, delta_room: u32) -> Result<u16, EngineError<D>> {
         let (mut room, mut units) = (delta_room, 0u16);
         for index in 0..self.used {
+            self.safe_point()?;
             let Some(resident) = self.resident(index) else { continue };
             let header = resident.header();
             let mut chosen = header.state & state::DIRTY != 0;
@@ -240,11 +254,13 @@ where
             let place = match &mut together {
                 Some(next) => core::mem::replace(next, *next + units),
                 None if header.word & flag::UNWRITTEN != 0 || fault!(WriteInPlace) => self.slot(index).place(),
-                None => match self.space_allocate(units) {
-                    Ok(place) => place,
-                    Err(error) => {
+                None => match self.space_known(units) {
+                    Some(place) => place,
+                    None => {
+                        // The places of the run are known to nobody else: it is written before others are looked for.
                         self.write_run(&run, slices)?;
-                        return Err(error);
+                        run.objects = 0;
+                        self.space_allocate(units)?
                     }
                 },
             };
@@ -256,7 +272,7 @@ where
                 run = Run { first: index, place, end: place, objects: 0 };
             }
             if let Some(slice) = slices.get_mut(run.objects) {
-                *slice = self.seal(index, resident, place);
+                *slice = self.seal(index, resident, place)?;
             }
             run.objects += 1;
             run.end = place + units;
@@ -272,7 +288,7 @@ where
         }
         let at = self.offset_of(run.place);
         if !fault!(RecordBeforeBlocks) {
-            self.device.get_mut().write_gather(at, slices).map_err(Error::Device)?;
+            self.write(at, slices)?;
         }
         let (mut place, mut left, mut index) = (run.place, run.objects, run.first);
         while left > 0 && index < self.used {
@@ -311,7 +327,7 @@ where
             // SAFETY: commits run while no mutable guard is open.
             let block = unsafe { resident.block_bytes(self.block_len(index)) };
             let at = self.offset_of(self.slot(index).place());
-            self.device.get_mut().write_gather(at, &[block]).map_err(Error::Device)?;
+            self.write(at, &[block])?;
         }
         Ok(())
     }
@@ -332,12 +348,18 @@ where
                 return Err(Error::GuardOpen);
             }
             let place = self.slot(index).place();
-            let block = self.seal(index, resident, place);
+            let block = self.seal(index, resident, place)?;
             if header.state & state::PARTIAL != 0 {
                 self.write_granules(index, block)?;
             } else {
                 let at = self.offset_of(place);
-                self.device.get_mut().write_gather(at, &[block]).map_err(Error::Device)?;
+                self.write(at, &[block])?;
+            }
+            // What stood there may have the same tag: a write that the part dropped would leave it looking right.
+            let mut header = [0; HEADER];
+            self.read(self.offset_of(place), &mut header)?;
+            if !block.starts_with(&header) {
+                return Err(Error::Damaged { index });
             }
             self.synced(index, place);
         }
@@ -356,10 +378,10 @@ where
             with_header |= first == 0;
             let to = HEADER + usize::from(first + granules) * GRANULE;
             let Some(bytes) = block.get(from..to.min(block.len())) else { continue };
-            self.device.get_mut().write_gather(at + from as u32, &[bytes]).map_err(Error::Device)?;
+            self.write(at + from as u32, &[bytes])?;
         }
         if !with_header && let Some(header) = block.get(..HEADER) {
-            self.device.get_mut().write_gather(at, &[header]).map_err(Error::Device)?;
+            self.write(at, &[header])?;
         }
         Ok(())
     }
@@ -396,13 +418,21 @@ where
 
     /// Encodes the delta of a dirty object into `out`; `None` if it does not fit. The block header is sealed with the
     /// next record's tag.
-    pub fn encode_delta(&mut self, index: u16, out: &mut [u8]) -> Option<usize> {
-        self.delta_bytes(index)?;
-        let resident = self.resident(index).filter(|resident| resident.header().pins != MUTABLE)?;
-        let block = self.seal(index, resident, self.slot(index).place());
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Interrupted`].
+    pub fn encode_delta(&mut self, index: u16, out: &mut [u8]) -> Result<Option<usize>, EngineError<D>> {
+        let resident = self.resident(index).filter(|resident| resident.header().pins != MUTABLE);
+        let (Some(_), Some(resident)) = (self.delta_bytes(index), resident) else { return Ok(None) };
+        let block = self.seal(index, resident, self.slot(index).place())?;
         if fault!(DeltaBeforeRecord) {
             let _ = self.write_granules(index, block);
         }
+        Ok(self.put_delta(index, block, out))
+    }
+
+    fn put_delta(&self, index: u16, block: &[u8], out: &mut [u8]) -> Option<usize> {
         let bitmap = self.bitmap(index)?;
         let (count, _) = count(bitmap);
         let mut writer = Writer { out, at: 0 };

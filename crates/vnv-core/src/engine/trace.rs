@@ -74,8 +74,7 @@ where
     /// Ends a cycle without freeing anything.
     pub fn end_marks(&mut self) {
         if let Some(marks) = self.marks.take() {
-            let freed = self.ram.free(marks.offset, marks.words);
-            debug_assert!(freed.is_ok());
+            self.ram_free(marks.offset, marks.words);
         }
     }
 
@@ -133,10 +132,8 @@ where
         }
         match self.trace(index) {
             Ok(()) => Ok(Collected::Running),
-            Err(Error::AlreadyBorrowed) => {
-                // It is being changed right now: it stays grey, and the caller tries again later.
-                Err(Error::AlreadyBorrowed)
-            }
+            // It is being changed right now, or power is failing: it stays grey for the next step.
+            Err(error @ (Error::AlreadyBorrowed | Error::Interrupted)) => Err(error),
             Err(error) => {
                 self.end_marks();
                 Err(error)

@@ -18,13 +18,15 @@ where
     S: OffsetAllocator,
 {
     /// Begins a transaction.
-    pub const fn begin(&mut self) {
+    pub fn begin(&mut self) {
         self.mark = Some(self.items_len);
+        self.attention.set_transaction(true);
     }
 
     /// Ends a transaction by keeping its changes: what it freed is freed now. The commit comes afterwards.
     pub fn end_transaction(&mut self) {
         self.mark = None;
+        self.attention.set_transaction(false);
         for index in 0..self.used {
             if let Some(resident) = self.resident(index) {
                 resident.update(|header| header.state &= !state::TRANSACTION);
@@ -43,6 +45,7 @@ where
     /// No guard on an object that the transaction changed is alive (forgotten ones are not): their copies go.
     pub unsafe fn rollback(&mut self) {
         let Some(mark) = self.mark.take() else { return };
+        self.attention.set_transaction(false);
         self.end_marks();
         for index in 0..self.used {
             if self.word(index) & flag::FREED_IN_TRANSACTION != 0 {

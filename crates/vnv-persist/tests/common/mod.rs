@@ -191,7 +191,9 @@ where
 
     fn put(&self, slot: usize, link: Link<Item>, model: Option<(u32, Option<Vec<u8>>)>) -> Result<(), Error<D::Error>> {
         let table = self.heap.root::<[Link<Item>]>("table")?.ok_or(Error::Stale)?;
-        *self.heap.get_element_mut(table, slot)? = link;
+        // The model follows before the guard is dropped: an alarm may be served there.
+        let mut element = self.heap.get_element_mut(table, slot)?;
+        *element = link;
         self.model.borrow_mut().items[slot] = model;
         Ok(())
     }
@@ -238,11 +240,9 @@ where
             25..45 => {
                 let link = self.link(slot)?;
                 if !link.is_null() {
-                    {
-                        let mut guard = self.heap.get_mut(link)?;
-                        let blob = guard.blob;
-                        *guard = item(value, blob);
-                    }
+                    let mut guard = self.heap.get_mut(link)?;
+                    let blob = guard.blob;
+                    *guard = item(value, blob);
                     if let Some(item) = &mut self.model.borrow_mut().items[slot] {
                         item.0 = value;
                     }
@@ -252,7 +252,8 @@ where
                 let counters = self.heap.root::<[u32]>("counters")?.ok_or(Error::Stale)?;
                 for number in 0..=value % 3 {
                     let at = ((value + number * 31) % 96) as usize;
-                    *self.heap.get_element_mut(counters, at)? += 1;
+                    let mut counter = self.heap.get_element_mut(counters, at)?;
+                    *counter += 1;
                     self.model.borrow_mut().counters[at] += 1;
                 }
             }

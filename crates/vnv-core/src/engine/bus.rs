@@ -1,0 +1,71 @@
+//! Transfers and checksums of operations: between two chunks a power-fail alarm may end them.
+
+use super::{Engine, EngineError};
+use crate::block::{BlockCrc, Identity};
+use crate::error::Error;
+use crate::policy::Policy;
+use core::fmt::Debug;
+use vnv_alloc::OffsetAllocator;
+use vnv_storage::Device;
+
+/// Bytes between two safe points of a checksum.
+const STEP: usize = 64;
+
+impl<D, P, R, S> Engine<'_, D, P, R, S>
+where
+    D: Device,
+    D::Error: Debug,
+    P: Policy,
+    R: OffsetAllocator,
+    S: OffsetAllocator,
+{
+    /// A safe point: the state is as an operation that fails here would leave it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Interrupted`] if an alarm waits and may be served.
+    pub fn safe_point(&self) -> Result<(), EngineError<D>> {
+        if self.attention.interrupts() { Err(Error::Interrupted) } else { Ok(()) }
+    }
+
+    /// One gather write, with a safe point before it and at each chunk border.
+    ///
+    /// # Errors
+    ///
+    /// The device's; [`Error::Interrupted`], with any prefix written.
+    pub fn write(&mut self, offset: u32, slices: &[&[u8]]) -> Result<(), EngineError<D>> {
+        self.safe_point()?;
+        let attention = self.attention;
+        let total = slices.iter().fold(0, |sum: u32, slice| sum.saturating_add(slice.len() as u32));
+        let device = self.device.get_mut();
+        let written = device.write_abortable(offset, slices, &mut || attention.interrupts()).map_err(Error::Device)?;
+        if written < total { Err(Error::Interrupted) } else { Ok(()) }
+    }
+
+    /// One read, with a safe point before it and at each chunk border.
+    ///
+    /// # Errors
+    ///
+    /// The device's; [`Error::Interrupted`].
+    pub(super) fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), EngineError<D>> {
+        self.safe_point()?;
+        let attention = self.attention;
+        let device = self.device.get_mut();
+        let read = device.read_abortable(offset, bytes, &mut || attention.interrupts()).map_err(Error::Device)?;
+        if (read as usize) < bytes.len() { Err(Error::Interrupted) } else { Ok(()) }
+    }
+
+    /// The checksum of an object, with a safe point every 64 bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Interrupted`].
+    pub(super) fn checksum(&self, identity: Identity, tag: u16, object: &[u8]) -> Result<u32, EngineError<D>> {
+        let mut crc = BlockCrc::new(identity, tag, object.len() as u16);
+        for step in object.chunks(STEP) {
+            self.safe_point()?;
+            crc.update(step);
+        }
+        Ok(crc.finish())
+    }
+}
