@@ -12,6 +12,7 @@
 //!
 //! Layout of a resident copy, in 8-byte words: resident header (1), block (header 1, object), granule bitmap (slices).
 
+use crate::attention::Attention;
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
@@ -68,6 +69,11 @@ impl<'m> Arena<'m> {
 
     pub const fn words(&self) -> u16 {
         self.words
+    }
+
+    /// First byte, and size in bytes.
+    pub const fn region(&self) -> (*mut u8, usize) {
+        (self.base.as_ptr().cast(), self.words as usize * 8)
     }
 
     /// The resident copy at `offset`.
@@ -200,32 +206,38 @@ pub(crate) const fn bitmap_bytes(block_len: usize) -> usize {
 }
 
 /// A pin that guards drop: a raw pointer to the resident header, valid while the pin is held.
-#[derive(Debug)]
-pub(crate) struct Pin(Resident);
+pub(crate) struct Pin<'h>(Resident, &'h Attention);
 
-impl Pin {
-    pub fn shared(resident: Resident) -> Option<Self> {
+impl<'h> Pin<'h> {
+    pub fn shared(resident: Resident, attention: &'h Attention) -> Option<Self> {
         let pins = resident.header().pins;
         if pins >= MUTABLE - 1 {
             return None;
         }
+        if pins == 0 {
+            attention.pinned();
+        }
         resident.update(|header| header.pins = pins + 1);
-        Some(Self(resident))
+        Some(Self(resident, attention))
     }
 
-    pub fn mutable(resident: Resident) -> Option<Self> {
+    pub fn mutable(resident: Resident, attention: &'h Attention) -> Option<Self> {
         if resident.header().pins != 0 {
             return None;
         }
+        attention.pinned();
         resident.update(|header| header.pins = MUTABLE);
-        Some(Self(resident))
+        Some(Self(resident, attention))
     }
 }
 
-impl Drop for Pin {
+impl Drop for Pin<'_> {
     fn drop(&mut self) {
-        self.0.update(|header| {
-            header.pins = if header.pins == MUTABLE { 0 } else { header.pins.saturating_sub(1) };
-        });
+        let pins = self.0.header().pins;
+        let left = if pins == MUTABLE { 0 } else { pins.saturating_sub(1) };
+        self.0.update(|header| header.pins = left);
+        if left == 0 {
+            self.1.unpinned();
+        }
     }
 }

@@ -31,6 +31,10 @@ pub struct Attention {
     unchanged: AtomicBool,
     pending: AtomicU8,
     open: AtomicU16,
+    /// Objects on which a guard is open.
+    pins: AtomicU16,
+    /// Objects that are being filled and do not fit into a snapshot.
+    filling: AtomicU8,
     server: AtomicPtr<Server>,
 }
 
@@ -45,6 +49,8 @@ impl Attention {
             unchanged: AtomicBool::new(false),
             pending: AtomicU8::new(NONE),
             open: AtomicU16::new(0),
+            pins: AtomicU16::new(0),
+            filling: AtomicU8::new(0),
             server: AtomicPtr::new(ptr::null_mut()),
         }
     }
@@ -55,6 +61,8 @@ impl Attention {
         flags.into_iter().for_each(|flag| flag.store(false, Relaxed));
         self.pending.store(NONE, Relaxed);
         self.open.store(0, Relaxed);
+        self.pins.store(0, Relaxed);
+        self.filling.store(0, Relaxed);
         self.server.store(ptr::null_mut(), Relaxed);
     }
 
@@ -101,6 +109,32 @@ impl Attention {
         self.open.load(Relaxed)
     }
 
+    /// A guard is open on one more object.
+    pub(crate) fn pinned(&self) {
+        self.pins.store(self.pins.load(Relaxed).saturating_add(1), Relaxed);
+    }
+
+    /// No guard is open on the object any more.
+    pub(crate) fn unpinned(&self) {
+        self.pins.store(self.pins.load(Relaxed).saturating_sub(1), Relaxed);
+    }
+
+    /// Objects on which a guard is open.
+    pub fn pins(&self) -> u16 {
+        self.pins.load(Relaxed)
+    }
+
+    /// An object that is larger than the dirty limit is being filled (or has been).
+    pub(crate) fn fill(&self, begins: bool) {
+        let now = self.filling.load(Relaxed);
+        self.filling.store(if begins { now.saturating_add(1) } else { now.saturating_sub(1) }, Relaxed);
+    }
+
+    /// Whether an object that is larger than the dirty limit is being filled.
+    pub fn is_filling(&self) -> bool {
+        self.filling.load(Relaxed) != 0
+    }
+
     /// A transaction has begun or ended. Called inside an operation.
     pub(crate) fn set_transaction(&self, running: bool) {
         self.transaction.store(running, Relaxed);
@@ -119,7 +153,8 @@ impl Attention {
     /// Whether alarms may be served now, running operations aside.
     fn may_serve(&self) -> bool {
         let quiescent = self.open.load(Relaxed) == 0 && !self.transaction.load(Relaxed);
-        !self.serving.load(Relaxed) && (quiescent || self.anywhere.load(Relaxed))
+        let anywhere = self.anywhere.load(Relaxed) && self.filling.load(Relaxed) == 0;
+        !self.serving.load(Relaxed) && (quiescent || anywhere)
     }
 
     /// Whether the running operation is to end at this safe point: an alarm waits and can be served.

@@ -41,6 +41,8 @@ pub enum Error<E> {
     },
     /// A mutable guard is open (or was forgotten): the state is not a quiescent point.
     GuardOpen,
+    /// As many objects are borrowed at once as [`guards`](crate::engine::Geometry::guards) allows: drop some, or raise it.
+    TooManyGuards,
     /// A transaction is running: use its handle.
     TransactionRunning,
     /// An element index is out of bounds.
@@ -74,6 +76,7 @@ impl<E: fmt::Debug> fmt::Display for Error<E> {
             Self::TooLarge => "the object is larger than a block can be",
             Self::TooLargeToChange => "the object is larger than the dirty limit; change elements or raise the limit",
             Self::GuardOpen => "a mutable guard is open or was forgotten",
+            Self::TooManyGuards => "too many objects are borrowed at once; drop guards or allow more",
             Self::TransactionRunning => "a transaction is running; use its handle",
             Self::OutOfBounds => "the element index is out of bounds",
             Self::BadName => "a root name has 1 to 11 bytes and no zero byte",

@@ -11,15 +11,15 @@ use core::ptr::NonNull;
 /// A shared reference to an object; the object is not evicted while it is open.
 pub struct Ref<'h, T: ?Sized> {
     value: NonNull<T>,
-    _pin: Pin,
+    _pin: Pin<'h>,
     _heap: PhantomData<&'h T>,
 }
 
-impl<T: ?Sized> Ref<'_, T> {
+impl<'h, T: ?Sized> Ref<'h, T> {
     /// # Safety
     ///
     /// `value` points to a valid value inside the object that `pin` pins (arena invariant 2).
-    pub(crate) const unsafe fn new(value: NonNull<T>, pin: Pin) -> Self {
+    pub(crate) const unsafe fn new(value: NonNull<T>, pin: Pin<'h>) -> Self {
         Self { value, _pin: pin, _heap: PhantomData }
     }
 }
@@ -64,7 +64,7 @@ impl Drop for Opened<'_> {
 pub struct RefMut<'h, T: ?Sized + DurableObject> {
     value: NonNull<T>,
     // In this order: the pin goes before the guard counts as closed.
-    _pin: Pin,
+    _pin: Pin<'h>,
     _open: Opened<'h>,
     _heap: PhantomData<&'h mut T>,
 }
@@ -73,7 +73,7 @@ impl<'h, T: ?Sized + DurableObject> RefMut<'h, T> {
     /// # Safety
     ///
     /// `value` points to a valid value inside the object that `pin` pins mutably (arena invariant 4).
-    pub(crate) const unsafe fn new(value: NonNull<T>, pin: Pin, open: Opened<'h>) -> Self {
+    pub(crate) const unsafe fn new(value: NonNull<T>, pin: Pin<'h>, open: Opened<'h>) -> Self {
         Self { value, _pin: pin, _open: open, _heap: PhantomData }
     }
 }

@@ -45,6 +45,22 @@ impl Drop for Busy<'_> {
     }
 }
 
+/// An object that is larger than the dirty limit is being filled: no snapshot can hold it.
+struct Filling<'b>(&'b Attention);
+
+impl<'b> Filling<'b> {
+    fn new(attention: &'b Attention) -> Self {
+        attention.fill(true);
+        Self(attention)
+    }
+}
+
+impl Drop for Filling<'_> {
+    fn drop(&mut self) {
+        self.0.fill(false);
+    }
+}
+
 impl<'m, D, P, R, S> Objects<'m, D, P, R, S>
 where
     D: Device,
@@ -206,9 +222,10 @@ where
         heap: &'h dyn Release,
     ) -> Result<Owned<'h, T>, EngineError<D>> {
         // An object that is being filled is no state to commit: it counts as a mutable guard, from here to the end.
-        let (id, pin, resident, _open) = self.with(|engine| {
+        let (id, pin, resident, _open, _filling) = self.with(|engine| {
             let (id, pin, resident) = engine.admit_object(size, &type_key::<T>())?;
-            Ok((id, pin, resident, Opened::new(self.attention)))
+            let filling = (!engine.is_dirty(id.index)).then(|| Filling::new(self.attention));
+            Ok((id, pin, resident, Opened::new(self.attention), filling))
         })?;
         // If `fill` unwinds, the object is freed, never read.
         let owned = Owned::new(id, heap);

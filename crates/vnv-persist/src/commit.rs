@@ -1,6 +1,7 @@
 //! Commit: changed objects to fresh places, one record, old places free.
 
 use crate::log::Log;
+use crate::record::Kind;
 use crate::reserve::write_snapshot;
 use crate::roots::Roots;
 use core::fmt::Debug;
@@ -90,7 +91,7 @@ where
 {
     engine.device().sync().map_err(Error::Device)?;
     if !fault!(LastResortWithoutSnapshot) {
-        write_snapshot(engine, log, roots)?;
+        write_snapshot(engine, log, roots, (Kind::Snapshot, false))?;
     }
     engine.rewrite_in_place()?;
     compact::<W, _, _, _, _>(engine, log, roots, log.last)

@@ -6,6 +6,7 @@ use crate::layout::Options;
 use crate::log::Log;
 use crate::open::recover;
 use crate::open_error::{OpenError, Report};
+use crate::record::Kind;
 use crate::reserve::write_snapshot;
 use crate::roots::Roots;
 use crate::transaction::Transaction;
@@ -231,7 +232,8 @@ where
         if self.objects.open_guards() != 0 {
             return Err(Error::GuardOpen);
         }
-        self.with_state(|engine, state| self.save(engine, state))
+        self.with_state(|engine, state| self.save(engine, state))?;
+        Ok(self.sequence())
     }
 
     /// A snapshot at a quiescent point.
@@ -239,13 +241,13 @@ where
         &self,
         engine: &mut Engine<'m, D, P, R, S>,
         State { log, roots }: &mut State<'m>,
-    ) -> Result<u64, EngineError<D>> {
+    ) -> Result<(), EngineError<D>> {
         self.notify(Event::Committing);
         log.settle(engine.device())?;
         engine.device().sync().map_err(Error::Device)?;
-        write_snapshot(engine, log, roots)?;
+        write_snapshot(engine, log, roots, (Kind::Snapshot, false))?;
         self.notify(Event::Committed(log.last));
-        Ok(log.last)
+        Ok(())
     }
 
     /// Runs an operation; if a commit can make room for it, commits and runs it again; if the state is not

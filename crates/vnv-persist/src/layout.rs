@@ -19,19 +19,29 @@ pub struct Options {
     pub dirty_limit: u32,
     /// Bytes of commit records that a log half holds besides the table: more makes compactions rarer.
     pub log_bytes: u32,
+    /// Most objects that may be borrowed at once if the program is resumed after power failures
+    /// ([`PowerFail::with_resume`](crate::PowerFail::with_resume)); 0: it is rebooted. Not stored.
+    pub guards: u16,
 }
 
 impl Options {
     /// A dirty limit with a log of 512 bytes per half.
     #[must_use]
     pub const fn new(dirty_limit: u32) -> Self {
-        Self { dirty_limit, log_bytes: 512 }
+        Self { dirty_limit, log_bytes: 512, guards: 0 }
     }
 
     /// With another log size.
     #[must_use]
     pub const fn log_bytes(self, log_bytes: u32) -> Self {
         Self { log_bytes, ..self }
+    }
+
+    /// For a program that is resumed, with at most so many objects borrowed at once: each takes 10 bytes of the dirty limit, as does
+    /// each dirty object.
+    #[must_use]
+    pub const fn guards(self, guards: u16) -> Self {
+        Self { guards, ..self }
     }
 }
 
@@ -75,6 +85,7 @@ pub struct Layout {
     pub(crate) reserve: u32,
     pub(crate) data_start: u32,
     pub(crate) dirty_limit: u32,
+    pub(crate) guards: u16,
 }
 
 const fn round_up(bytes: u32, unit: u32) -> u32 {
@@ -103,7 +114,8 @@ impl Layout {
         let base = RECORD_HEADER + 8 * objects as u32 + 16 * roots as u32;
         let log_half = round_up(round_up(base, unit).saturating_add(options.log_bytes), unit);
         let reserve = round_up(options.dirty_limit, unit);
-        if options.dirty_limit < snapshot_fixed(objects) + 64 || options.dirty_limit > 1 << 24 {
+        let fixed = snapshot_fixed(objects) + Geometry::resume_fixed(options.guards);
+        if options.dirty_limit < fixed + 64 || options.dirty_limit > 1 << 24 {
             return Err(LayoutError::DirtyLimitTooSmall);
         }
         let superblocks = 2 * round_up(SUPERBLOCK as u32, unit);
@@ -112,8 +124,8 @@ impl Layout {
         if data_start.saturating_add(2 * unit) > capacity {
             return Err(LayoutError::CapacityTooSmall);
         }
-        let dirty_limit = options.dirty_limit;
-        Ok(Self { unit, row, capacity, objects, types, roots, log_half, reserve, data_start, dirty_limit })
+        let (dirty_limit, guards) = (options.dirty_limit, options.guards);
+        Ok(Self { unit, row, capacity, objects, types, roots, log_half, reserve, data_start, dirty_limit, guards })
     }
 
     /// Bytes for objects: each takes its size and 8 bytes, rounded up to units.
@@ -152,6 +164,7 @@ impl Layout {
             data_units: (self.usable_bytes() / self.unit) as u16,
             dirty_limit: self.dirty_limit,
             deltas: self.row <= 8,
+            guards: self.guards,
         }
     }
 

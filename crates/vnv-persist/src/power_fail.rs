@@ -1,6 +1,7 @@
 //! Power is failing: the entry for interrupts and signal handlers.
 
 use crate::heap::Heap;
+use crate::resume::Resume;
 use core::cell::UnsafeCell;
 use core::fmt::{self, Debug};
 use core::ptr::{NonNull, null};
@@ -38,18 +39,30 @@ pub enum Outcome {
     Failed,
 }
 
-/// All places of a [`PowerFail`] are taken: raise `HEAPS`.
+/// Why a heap cannot be protected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct RegistryFull;
+#[non_exhaustive]
+pub enum ProtectError {
+    /// All places of the [`PowerFail`] are taken: raise `HEAPS`.
+    Full,
+    /// The heap is protected already.
+    Protected,
+    /// A program that is resumed needs a heap opened with [`Options::guards`](crate::Options::guards) above 0.
+    NoGuards,
+}
 
-impl fmt::Display for RegistryFull {
+impl fmt::Display for ProtectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("all places for protected heaps are taken: raise HEAPS")
+        f.write_str(match self {
+            Self::Full => "all places for protected heaps are taken: raise HEAPS",
+            Self::Protected => "the heap is protected already",
+            Self::NoGuards => "to be resumed, the heap has to be opened with Options::guards",
+        })
     }
 }
 
-impl core::error::Error for RegistryFull {}
+impl core::error::Error for ProtectError {}
 
 /// At least this long between two snapshots: for a comparator that chatters.
 #[derive(Clone, Copy)]
@@ -63,6 +76,8 @@ trait Protected {
     fn attention(&self) -> &Attention;
     /// Takes the snapshot; nothing else runs on the heap.
     fn take_snapshot(&self) -> bool;
+    /// Saves everything, and is there again afterwards; nothing else runs on the heap.
+    fn persist(&self, resume: &Resume) -> bool;
 }
 
 /// A place for a heap. The server comes first: operations of the heap find the whole slot through it.
@@ -82,6 +97,7 @@ struct Slot {
 struct Context {
     interval: Option<Interval>,
     handler: Option<fn(Outcome)>,
+    resume: Option<Resume>,
 }
 
 /// The power-fail entry of up to `HEAPS` heaps: usually a `static`.
@@ -135,7 +151,7 @@ impl<const HEAPS: usize> PowerFail<HEAPS> {
     /// An entry that protects nothing yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { slots: [const { Slot::EMPTY }; HEAPS], context: Context { interval: None, handler: None } }
+        Self { slots: [const { Slot::EMPTY }; HEAPS], context: Context { interval: None, handler: None, resume: None } }
     }
 
     /// At least `ticks` of the clock `now` between two snapshots of a heap; an alarm that comes earlier waits. The clock may wrap.
@@ -153,16 +169,23 @@ impl<const HEAPS: usize> PowerFail<HEAPS> {
         self
     }
 
+    /// The program is resumed after power failures, not rebooted: alarms are served inside guards and transactions too.
+    #[must_use]
+    pub const fn with_resume(mut self, resume: Resume) -> Self {
+        self.context.resume = Some(resume);
+        self
+    }
+
     /// Protects `heap` while `run` runs.
     ///
     /// # Errors
     ///
-    /// [`RegistryFull`]; `run` was not called.
+    /// [`ProtectError`]; `run` was not called.
     pub fn protect<T, D, W, P, R, S>(
         &self,
         heap: &Heap<'_, D, W, P, R, S>,
         run: impl FnOnce() -> T,
-    ) -> Result<T, RegistryFull>
+    ) -> Result<T, ProtectError>
     where
         D: Device,
         D::Error: Debug,
@@ -171,6 +194,7 @@ impl<const HEAPS: usize> PowerFail<HEAPS> {
         R: OffsetAllocator,
         S: OffsetAllocator,
     {
+        self.check(heap)?;
         let slot = self.claim()?;
         // Disarms also if `run` unwinds. Nobody else can forget it.
         let _armed = Armed::new(slot, heap, &self.context);
@@ -181,11 +205,11 @@ impl<const HEAPS: usize> PowerFail<HEAPS> {
     ///
     /// # Errors
     ///
-    /// [`RegistryFull`].
+    /// [`ProtectError`].
     pub fn register<D, W, P, R, S>(
         &'static self,
         heap: &'static Heap<'static, D, W, P, R, S>,
-    ) -> Result<(), RegistryFull>
+    ) -> Result<(), ProtectError>
     where
         D: Device,
         D::Error: Debug,
@@ -194,13 +218,32 @@ impl<const HEAPS: usize> PowerFail<HEAPS> {
         R: OffsetAllocator,
         S: OffsetAllocator,
     {
+        self.check(heap)?;
         core::mem::forget(Armed::new(self.claim()?, heap, &self.context));
         Ok(())
     }
 
-    fn claim(&self) -> Result<&Slot, RegistryFull> {
+    fn check<D, W, P, R, S>(&self, heap: &Heap<'_, D, W, P, R, S>) -> Result<(), ProtectError>
+    where
+        D: Device,
+        D::Error: Debug,
+        W: Workspace,
+        P: Policy,
+        R: OffsetAllocator,
+        S: OffsetAllocator,
+    {
+        let guards = heap.objects.seize(|engine| engine.geometry().guards);
+        match (&self.context.resume, guards) {
+            (_, None) => Err(ProtectError::Protected),
+            (Some(_), Some(0)) => Err(ProtectError::NoGuards),
+            _ if heap.objects.attention().has_server() => Err(ProtectError::Protected),
+            _ => Ok(()),
+        }
+    }
+
+    fn claim(&self) -> Result<&Slot, ProtectError> {
         critical_section::with(|_| {
-            let free = self.slots.iter().find(|slot| !slot.taken.load(Ordering::Relaxed)).ok_or(RegistryFull)?;
+            let free = self.slots.iter().find(|slot| !slot.taken.load(Ordering::Relaxed)).ok_or(ProtectError::Full)?;
             free.taken.store(true, Ordering::Relaxed);
             Ok(free)
         })
@@ -298,7 +341,7 @@ impl Slot {
         if attention.is_busy() {
             return Outcome::Deferred(Deferred::Operation);
         }
-        if attention.is_unchanged() {
+        if attention.is_unchanged() && context.resume.is_none() {
             attention.withdraw();
             return Outcome::Saved;
         }
@@ -306,16 +349,20 @@ impl Slot {
             attention.postpone();
             return Outcome::Deferred(Deferred::TooSoon);
         }
-        if attention.open_guards() != 0 {
+        let anywhere = attention.serves_anywhere();
+        if attention.is_filling() || attention.open_guards() != 0 && !anywhere {
             return Outcome::Deferred(Deferred::Guard);
         }
-        if attention.in_transaction() {
+        if attention.in_transaction() && !anywhere {
             return Outcome::Deferred(Deferred::Transaction);
         }
         if !attention.begin_serving() {
             return Outcome::Deferred(Deferred::Snapshot);
         }
-        let saved = heap.take_snapshot() || heap.take_snapshot();
+        let saved = match &context.resume {
+            Some(resume) => heap.persist(resume),
+            None => heap.take_snapshot() || heap.take_snapshot(),
+        };
         attention.end_serving();
         // Also after a failure: the next alarm tries again, not the next safe point.
         attention.withdraw();
@@ -380,6 +427,7 @@ impl<'a> Armed<'a> {
         });
         slot.has_last.store(false, Ordering::Relaxed);
         slot.armed.store(true, Ordering::Release);
+        attention.serve_anywhere(context.resume.is_some());
         // SAFETY: the slot outlives this, which takes it back.
         unsafe { attention.set_server(core::ptr::from_ref(slot).cast()) };
         Self { slot, attention }
@@ -416,5 +464,9 @@ where
             Err(_) => false,
         });
         saved.unwrap_or(false)
+    }
+
+    fn persist(&self, resume: &Resume) -> bool {
+        Heap::persist(self, resume)
     }
 }

@@ -18,6 +18,8 @@ pub(crate) enum Kind {
     Base = 1,
     Commit = 2,
     Snapshot = 3,
+    /// For the program that wrote it only: `open` ignores it.
+    Resume = 4,
 }
 
 /// The header of a record, checksums aside.
@@ -84,7 +86,7 @@ impl RecordHeader {
     /// The salt, unless a deliberate fault forgets it.
     fn salted(&self, salt: u64) -> u64 {
         let forgotten = match self.kind {
-            Kind::Base | Kind::Snapshot => false,
+            Kind::Base | Kind::Snapshot | Kind::Resume => false,
             Kind::Commit => fault!(AcceptOldRecord),
         };
         if forgotten { 0 } else { salt }
@@ -116,6 +118,7 @@ impl RecordHeader {
             1 => Kind::Base,
             2 => Kind::Commit,
             3 => Kind::Snapshot,
+            4 => Kind::Resume,
             _ => return None,
         };
         let header = Self {

@@ -133,6 +133,22 @@ where
         .filter(|header| header.kind == Kind::Commit && (header.sequence > log.sequence || fault!(AcceptOldRecord))))
 }
 
+/// Whether somebody has written to the log since `log` knew it.
+pub(crate) fn log_has_moved<D: Device>(device: &mut D, log: &Log) -> Result<bool, Error<D::Error>>
+where
+    D::Error: Debug,
+{
+    let base = |device: &mut D, half: u8| {
+        let bytes = read_array(device, log.layout.half(half))?;
+        let header = RecordHeader::from_bytes(&bytes, None).map(|(header, _)| header);
+        Ok::<_, Error<D::Error>>(header.filter(|header| header.kind == Kind::Base).map(|header| header.sequence))
+    };
+    let ours = base(device, log.half)?;
+    let other = base(device, 1 - log.half)?;
+    let newer = other.is_some_and(|other| other > log.base_sequence);
+    Ok(ours != Some(log.base_sequence) || newer || next_record(device, log)?.is_some())
+}
+
 fn restore_roots<D, P, R, S>(
     engine: &mut Engine<'_, D, P, R, S>,
     roots: &mut Roots<'_>,

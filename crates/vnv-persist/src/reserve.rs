@@ -14,13 +14,16 @@ use vnv_core::entry::Entry;
 use vnv_core::{Error, Policy};
 use vnv_storage::{Device, Sink, fault};
 
-/// Writes everything uncommitted into the reserve that is not live. The engine's state does not change: after a
-/// false alarm the program goes on.
+/// Writes everything uncommitted into the reserve that is not live, as a snapshot or as a resume record. The engine's state does
+/// not change: after a false alarm the program goes on.
+///
+/// `tail`: what a program needs that is resumed follows. Returns where it stands, and its header.
 pub(crate) fn write_snapshot<D, P, R, S>(
     engine: &mut Engine<'_, D, P, R, S>,
     log: &mut Log,
     roots: &Roots<'_>,
-) -> Result<(), Error<D::Error>>
+    (kind, tail): (Kind, bool),
+) -> Result<(u32, RecordHeader), Error<D::Error>>
 where
     D: Device,
     D::Error: Debug,
@@ -38,7 +41,8 @@ where
         for root in roots.recorded(false).filter(|_| !no_roots) {
             sink(root)?;
         }
-        engine.snapshot_payload(sink)
+        engine.snapshot_payload(sink)?;
+        if tail { engine.resume_tail(sink) } else { ControlFlow::Continue(()) }
     };
     let mut length = 0u32;
     let _ = body(engine, &mut |bytes| {
@@ -46,10 +50,10 @@ where
         ControlFlow::Continue(())
     });
     let header = RecordHeader {
-        kind: Kind::Snapshot,
+        kind,
         roots: root_count as u8,
         deaths: engine.has_unrecorded_deaths(),
-        sequence: log.last + 1,
+        sequence: if kind == Kind::Snapshot { log.last + 1 } else { log.last },
         length: RECORD_HEADER + length,
         entries,
         tag: engine.tag(),
@@ -77,11 +81,14 @@ where
     if !fault!(OverwriteLiveReserve) {
         log.next_reserve = 1 - log.next_reserve;
     }
+    if kind == Kind::Resume {
+        return Ok((at, header));
+    }
     engine.attention().set_unchanged();
     if !fault!(SnapshotSequenceKept) {
         log.last = header.sequence;
     }
-    Ok(())
+    Ok((at, header))
 }
 
 /// Finds the live snapshot: the newest valid one behind the log's last record; `tag` is that of the next record.

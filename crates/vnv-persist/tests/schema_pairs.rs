@@ -800,7 +800,7 @@ proptest! {
         let mut memory = Memory::<32, 16, 10, 1, 512>::new();
         let parts = memory.parts();
         let geometry =
-            Geometry { unit: 8, row: 8, data_start: 8, data_units: 1000, dirty_limit: 8192, deltas: true };
+            Geometry { unit: 8, row: 8, data_start: 8, data_units: 1000, dirty_limit: 8192, deltas: true, guards: 0 };
         let mut engine: Engine<'_, RamStorage<8192>, Clock, FirstFit<24>, FirstFit<32>> = Engine::new(
             RamStorage::new(),
             geometry,

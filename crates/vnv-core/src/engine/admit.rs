@@ -12,7 +12,7 @@ use core::fmt::Debug;
 use vnv_alloc::OffsetAllocator;
 use vnv_storage::{Device, fault};
 
-impl<D, P, R, S> Engine<'_, D, P, R, S>
+impl<'m, D, P, R, S> Engine<'m, D, P, R, S>
 where
     D: Device,
     D::Error: Debug,
@@ -27,11 +27,14 @@ where
         &mut self,
         size: usize,
         key: &TypeKey,
-    ) -> Result<(ObjectId, Pin, Resident), EngineError<D>> {
+    ) -> Result<(ObjectId, Pin<'m>, Resident), EngineError<D>> {
+        if self.geometry.guards != 0 && self.attention.pins() >= self.geometry.guards {
+            return Err(Error::TooManyGuards);
+        }
         let type_index = self.type_of(key)?;
         let index = self.free_slot()?;
         let resident = self.admit_at(index, size, type_index, key.is_slice)?;
-        let pin = Pin::mutable(resident).ok_or(Error::AlreadyBorrowed)?;
+        let pin = Pin::mutable(resident, self.attention).ok_or(Error::AlreadyBorrowed)?;
         self.set_flags(index, flag::OWNED, 0);
         self.mark_grey(index);
         self.mark_grey(u16::from(type_index));
@@ -149,7 +152,7 @@ where
         }
         let (units, block_len) = (units as u16, units * unit);
         let pending = index < self.used && self.word(index) & flag::PENDING != 0;
-        let whole = block_len as u32 - 6;
+        let whole = self.geometry.whole_bytes(block_len);
         let through = whole + ENTRY_BYTES > self.dirty_room();
         let bytes = if through { 0 } else { whole } + if pending { 0 } else { ENTRY_BYTES };
         let items = u16::from(!pending || self.mark.is_some());

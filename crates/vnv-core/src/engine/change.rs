@@ -11,7 +11,7 @@ use core::fmt::Debug;
 use vnv_alloc::OffsetAllocator;
 use vnv_storage::{Device, fault};
 
-impl<D, P, R, S> Engine<'_, D, P, R, S>
+impl<'m, D, P, R, S> Engine<'m, D, P, R, S>
 where
     D: Device,
     D::Error: Debug,
@@ -20,13 +20,18 @@ where
     S: OffsetAllocator,
 {
     /// Obtains an object to read it.
-    pub(crate) fn obtain_shared(&mut self, id: ObjectId, key: &TypeKey) -> Result<(Pin, Resident), EngineError<D>> {
+    pub(crate) fn obtain_shared(&mut self, id: ObjectId, key: &TypeKey) -> Result<(Pin<'m>, Resident), EngineError<D>> {
         let resident = self.obtain(id, key)?;
-        Ok((Pin::shared(resident).ok_or(Error::AlreadyBorrowed)?, resident))
+        self.may_pin(resident)?;
+        Ok((Pin::shared(resident, self.attention).ok_or(Error::AlreadyBorrowed)?, resident))
     }
 
     /// Obtains an object to change all of it: it counts as dirty from here on.
-    pub(crate) fn obtain_mutable(&mut self, id: ObjectId, key: &TypeKey) -> Result<(Pin, Resident), EngineError<D>> {
+    pub(crate) fn obtain_mutable(
+        &mut self,
+        id: ObjectId,
+        key: &TypeKey,
+    ) -> Result<(Pin<'m>, Resident), EngineError<D>> {
         let resident = self.obtain(id, key)?;
         if self.marks.is_some() {
             self.mark_grey(id.index);
@@ -34,8 +39,18 @@ where
         if resident.header().pins != 0 {
             return Err(Error::AlreadyBorrowed);
         }
+        self.may_pin(resident)?;
         self.change_whole(id.index, resident)?;
-        Ok((Pin::mutable(resident).ok_or(Error::AlreadyBorrowed)?, resident))
+        Ok((Pin::mutable(resident, self.attention).ok_or(Error::AlreadyBorrowed)?, resident))
+    }
+
+    /// Whether one more object may be pinned: each takes room in a resume record.
+    fn may_pin(&self, resident: Resident) -> Result<(), EngineError<D>> {
+        let guards = self.geometry.guards;
+        if guards != 0 && resident.header().pins == 0 && self.attention.pins() >= guards {
+            return Err(Error::TooManyGuards);
+        }
+        Ok(())
     }
 
     /// What has to happen before the first change of an object in a transaction: the state to return to is synced.
@@ -109,7 +124,7 @@ where
         id: ObjectId,
         key: &TypeKey,
         (from, to): (usize, usize),
-    ) -> Result<(Pin, Resident), EngineError<D>> {
+    ) -> Result<(Pin<'m>, Resident), EngineError<D>> {
         let resident = self.obtain(id, key)?;
         if self.marks.is_some() {
             self.mark_grey(id.index);
@@ -117,8 +132,9 @@ where
         if resident.header().pins != 0 {
             return Err(Error::AlreadyBorrowed);
         }
+        self.may_pin(resident)?;
         self.change_range(id.index, resident, from, to)?;
-        Ok((Pin::mutable(resident).ok_or(Error::AlreadyBorrowed)?, resident))
+        Ok((Pin::mutable(resident, self.attention).ok_or(Error::AlreadyBorrowed)?, resident))
     }
 
     /// The granules that have to be saved with `first..last`: a torn write destroys whole rows, and the row of the block
@@ -156,7 +172,7 @@ where
         let mut cost = now;
         if header.state & state::DIRTY == 0 {
             let (runs, granules) = count(bitmap);
-            cost = Self::partial_cost(runs, granules);
+            cost = self.partial_cost(runs, granules);
         }
         // Each new granule starts a run, lengthens one, or joins two.
         for range in ranges.clone() {

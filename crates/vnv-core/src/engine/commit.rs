@@ -61,7 +61,14 @@ where
 
     /// The tag of an object in a base record.
     pub fn recorded_tag(&self, index: u16) -> u16 {
-        if self.recorded_entry(index).type_index() == 0 { 0 } else { self.word(index) & TAG_MASK }
+        if self.recorded_entry(index).type_index() == 0 {
+            0
+        } else if self.is_dirty(index) {
+            // The last resort has written it over its own place.
+            self.tag
+        } else {
+            self.word(index) & TAG_MASK
+        }
     }
 
     /// The slots whose entries the next commit record holds.
@@ -84,13 +91,18 @@ where
         self.items_len = 0;
         let tag = self.tag;
         for index in 0..self.used {
-            if let Some(resident) = self.resident(index) {
+            if let Some(resident) = self.resident(index)
+                && resident.header().state & state::DIRTY != 0
+            {
+                // What a record holds is a delta; before a base everything is written.
                 resident.update(|header| {
-                    if header.state & state::DIRTY != 0 {
-                        header.word = (header.word & !TAG_MASK) | tag;
-                        header.state = (header.state & !(state::DIRTY | state::PARTIAL)) | state::UNAPPLIED;
-                    }
+                    header.word = (header.word & !(TAG_MASK | flag::UNWRITTEN)) | tag;
+                    header.state &= !(state::DIRTY | state::PARTIAL | state::UNAPPLIED);
+                    header.state |= if base { 0 } else { state::UNAPPLIED };
                 });
+                if let Some(bitmap) = self.bitmap(index).filter(|_| base) {
+                    bitmap.clear();
+                }
             }
             if self.word(index) & flag::DEAD != 0 {
                 self.bury(index, base);

@@ -1,7 +1,7 @@
 //! Residency: loading and evicting.
 
 use super::{Engine, EngineError, TypeKey};
-use crate::arena::{Arena, Pin, Resident, ResidentHeader, bitmap_bytes, state};
+use crate::arena::{Arena, MUTABLE, Resident, ResidentHeader, bitmap_bytes, state};
 use crate::block::{BlockHeader, HEADER};
 use crate::entry::{Entry, ObjectId, flag};
 use crate::error::Error;
@@ -120,7 +120,7 @@ where
     }
 
     /// Checks a block's bytes against its entry.
-    fn check(
+    pub(super) fn check(
         &self,
         index: u16,
         block: &[u8],
@@ -154,7 +154,7 @@ where
             None if self.is_live(index) => self.load(index, None)?,
             None => return Err(Error::Stale),
         };
-        if resident.header().pins == crate::arena::MUTABLE {
+        if resident.header().pins == MUTABLE {
             return Err(Error::AlreadyBorrowed);
         }
         // SAFETY: no mutable guard is open, and the result borrows the engine, so that none can be opened.
@@ -165,7 +165,11 @@ where
 
     /// Pins a resident object, so that it is not evicted; for tracing. Pair with [`unpin`](Self::unpin).
     pub(super) fn pin(&mut self, index: u16) -> bool {
-        self.resident(index).and_then(Pin::shared).map(core::mem::forget).is_some()
+        let Some(resident) = self.resident(index).filter(|resident| resident.header().pins < MUTABLE - 1) else {
+            return false;
+        };
+        resident.update(|header| header.pins += 1);
+        true
     }
 
     /// Undoes [`pin`](Self::pin).

@@ -7,12 +7,14 @@ mod bus;
 mod change;
 mod commit;
 mod load;
+mod resume;
 mod snapshot;
 mod sync;
 mod trace;
 mod undo;
 
 pub use commit::DELTA_BYTES;
+pub use resume::KEPT_BYTES;
 pub use snapshot::PARTIAL;
 pub use trace::Collected;
 
@@ -53,6 +55,26 @@ pub struct Geometry {
     pub dirty_limit: u32,
     /// Whether deltas may be applied in place (rows of at most 8 bytes).
     pub deltas: bool,
+    /// Most objects that may be pinned at once, for a resume record; 0: no resume records, and no limit.
+    pub guards: u16,
+}
+
+impl Geometry {
+    /// Bytes that a resume record takes for each object that comes back to its address.
+    const fn resume_bytes(&self) -> u32 {
+        if self.guards == 0 { 0 } else { KEPT_BYTES }
+    }
+
+    /// Snapshot bytes of a dirty object whose block has so many bytes, its entry aside.
+    const fn whole_bytes(&self, block_len: usize) -> u32 {
+        block_len as u32 - 6 + self.resume_bytes()
+    }
+
+    /// Bytes that a resume record takes besides dirty objects.
+    #[must_use]
+    pub const fn resume_fixed(guards: u16) -> u32 {
+        if guards == 0 { 0 } else { 2 + KEPT_BYTES * guards as u32 }
+    }
 }
 
 /// What an operation has to know of the type of an object.
@@ -242,7 +264,12 @@ where
     pub const fn dirty_bytes(&self) -> u32 {
         let bytes = self.dirty + self.root_dirty;
         let deaths = if self.zombies == 0 { 0 } else { snapshot_fixed(self.entries.len() as u16) - snapshot_fixed(0) };
-        if bytes + deaths == 0 { 0 } else { bytes + deaths + snapshot_fixed(0) }
+        let guards = self.geometry.guards;
+        if bytes + deaths == 0 && guards == 0 {
+            0
+        } else {
+            bytes + deaths + snapshot_fixed(0) + Geometry::resume_fixed(guards)
+        }
     }
 
     /// Whether a transaction is running.
@@ -375,7 +402,8 @@ where
 
     /// What the dirty limit leaves for entries, roots and objects.
     fn dirty_room(&self) -> u32 {
-        self.geometry.dirty_limit.saturating_sub(snapshot_fixed(self.entries.len() as u16))
+        let fixed = snapshot_fixed(self.entries.len() as u16) + Geometry::resume_fixed(self.geometry.guards);
+        self.geometry.dirty_limit.saturating_sub(fixed)
     }
 
     /// Whether `bytes` more snapshot bytes and `items` more pending places are admitted.

@@ -2,7 +2,7 @@
 
 use super::Engine;
 use super::sync::{count, runs};
-use crate::arena::{MUTABLE, state};
+use crate::arena::state;
 use crate::block::{BlockHeader, GRANULE, HEADER};
 use crate::entry::flag;
 use crate::policy::Policy;
@@ -29,11 +29,10 @@ where
         (dirty, dirty + clean)
     }
 
-    /// Whether a snapshot holds the object's bytes: it is dirty, and nobody is changing it. (Snapshots are taken at
-    /// quiescent points, where no mutable guard is open at all.)
+    /// Whether a snapshot holds the object's bytes: it is dirty, and nobody is changing it (snapshots are taken at quiescent
+    /// points, where no mutable guard is open at all), or it is for a resume record, which holds what is being changed too.
     fn is_saved(&self, index: u16) -> bool {
-        let guarded = self.resident(index).is_some_and(|resident| resident.header().pins == MUTABLE);
-        self.is_dirty(index) && !guarded
+        self.is_dirty(index) && (self.geometry.guards != 0 || !self.is_guarded(index))
     }
 
     fn is_clean_but_pending(&self, index: u16) -> bool {

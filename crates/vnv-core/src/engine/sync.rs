@@ -53,16 +53,16 @@ where
             self.whole_cost(index)
         } else {
             let (runs, granules) = self.bitmap(index).map_or((0, 0), count);
-            Self::partial_cost(runs, granules)
+            self.partial_cost(runs, granules)
         }
     }
 
     pub(super) fn whole_cost(&self, index: u16) -> u32 {
-        self.block_len(index) as u32 - 6
+        self.geometry.whole_bytes(self.block_len(index))
     }
 
-    pub(super) const fn partial_cost(runs: u32, granules: u32) -> u32 {
-        10 + 4 * runs + GRANULE as u32 * granules
+    pub(super) const fn partial_cost(&self, runs: u32, granules: u32) -> u32 {
+        self.geometry.resume_bytes() + 10 + 4 * runs + GRANULE as u32 * granules
     }
 
     /// Computes the header of a dirty object's block for `place`, and returns the block.
@@ -332,7 +332,9 @@ where
         Ok(())
     }
 
-    /// Last resort of a commit, once a live snapshot holds every dirty object: each is written over its own place.
+    /// Last resort of a commit, once a live snapshot holds every dirty object: each is written over its own place. They stay dirty
+    /// until the base is complete: a snapshot that supersedes the first one must hold them too, since `open` applies the deltas of
+    /// the log before it empties a snapshot.
     ///
     /// # Errors
     ///
@@ -361,7 +363,6 @@ where
             if !block.starts_with(&header) {
                 return Err(Error::Damaged { index });
             }
-            self.synced(index, place);
         }
         Ok(())
     }

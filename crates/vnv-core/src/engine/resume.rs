@@ -1,0 +1,157 @@
+//! What a resume record holds besides a snapshot, and how the arena is filled again from storage. The program goes on with
+//! the guards it had, so that this writes below live references: the one exception to Miri.
+
+use super::{Engine, EngineError};
+use crate::arena::{MUTABLE, ResidentHeader, state};
+use crate::block::{BlockHeader, GRANULE, HEADER};
+use crate::error::Error;
+use crate::policy::Policy;
+use core::fmt::Debug;
+use core::ops::ControlFlow;
+use vnv_alloc::OffsetAllocator;
+use vnv_storage::{Device, Sink};
+
+/// Bytes of a resume record for each object that comes back to its address: its offset in the arena, its header there.
+pub const KEPT_BYTES: u32 = 10;
+
+impl<D, P, R, S> Engine<'_, D, P, R, S>
+where
+    D: Device,
+    D::Error: Debug,
+    P: Policy,
+    R: OffsetAllocator,
+    S: OffsetAllocator,
+{
+    /// The objects that come back to their addresses: pinned or dirty ones.
+    fn kept(&self) -> impl Iterator<Item = (u16, ResidentHeader)> + '_ {
+        (0..self.used).filter_map(|index| {
+            let header = self.resident(index)?.header();
+            (header.pins != 0 || header.state & state::DIRTY != 0).then_some((index, header))
+        })
+    }
+
+    /// Hands what a resume record holds besides a snapshot to `sink`: how many objects come back, and where.
+    pub fn resume_tail(&self, sink: Sink<'_>) -> ControlFlow<()> {
+        sink(&(self.kept().count() as u16).to_le_bytes())?;
+        for (index, header) in self.kept() {
+            sink(&self.slot(index).resident().unwrap_or(0).to_le_bytes())?;
+            let ([i0, i1], [w0, w1], [h0, h1]) =
+                (index.to_le_bytes(), header.word.to_le_bytes(), header.hint.to_le_bytes());
+            sink(&[i0, i1, w0, w1, header.pins, header.state, h0, h1])?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Gives up what does not come back: copies that are neither pinned nor dirty, and the running collection. Returns whether
+    /// deltas have to be applied from the log.
+    pub fn suspend(&mut self) -> bool {
+        self.end_marks();
+        let mut unapplied = false;
+        for index in 0..self.used {
+            let Some(resident) = self.resident(index) else { continue };
+            let header = resident.header();
+            unapplied |= header.state & state::UNAPPLIED != 0;
+            if header.pins == 0 && header.state & state::DIRTY == 0 {
+                self.drop_copy(index);
+            }
+        }
+        unapplied
+    }
+
+    /// Base and size of the arena in bytes.
+    pub fn arena_region(&self) -> (*mut u8, usize) {
+        self.arena.region()
+    }
+
+    /// Puts back the header of a resident copy, from a resume record.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`]: the record does not fit the table.
+    pub fn resume_header(&mut self, bytes: [u8; KEPT_BYTES as usize]) -> Result<u16, EngineError<D>> {
+        let [o0, o1, i0, i1, w0, w1, pins, flags, h0, h1] = bytes;
+        let index = u16::from_le_bytes([i0, i1]);
+        let offset = u16::from_le_bytes([o0, o1]);
+        if self.entry(index).and_then(|entry| entry.resident()) != Some(offset) {
+            return Err(Error::Damaged { index });
+        }
+        let resident = self.resident(index).ok_or(Error::Damaged { index })?;
+        let word = u16::from_le_bytes([w0, w1]);
+        let hint = u16::from_le_bytes([h0, h1]);
+        resident.set_header(ResidentHeader { index, word, pins, state: flags, hint });
+        if let Some(bitmap) = self.bitmap(index) {
+            bitmap.clear();
+        }
+        Ok(index)
+    }
+
+    /// Fills a copy that is not wholly dirty from its place, with whose deltas all have been applied.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`], the device's.
+    pub fn resume_load(&mut self, index: u16) -> Result<(), EngineError<D>> {
+        let Some(resident) = self.resident(index) else { return Ok(()) };
+        let header = resident.header();
+        let dirty = header.state & state::DIRTY != 0;
+        if dirty && header.state & state::PARTIAL == 0 {
+            return Ok(());
+        }
+        let at = self.offset_of(self.slot(index).place());
+        // SAFETY: the arena is ours until the program goes on; its guards see the bytes they saw before.
+        let block = unsafe { resident.block_bytes_mut(self.block_len(index)) };
+        self.device.get_mut().read(at, block).map_err(Error::Device)?;
+        if !dirty {
+            self.check(index, block, None)?;
+            resident.update(|header| header.state &= !state::UNAPPLIED);
+        }
+        Ok(())
+    }
+
+    /// The size of a wholly dirty object, from the directory of a resume record.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`]: the record does not fit the table.
+    pub fn resume_size(&mut self, index: u16, size: u16) -> Result<u32, EngineError<D>> {
+        let resident = self.resident(index).ok_or(Error::Damaged { index })?;
+        let block_len = self.block_len(index);
+        // SAFETY: as in `resume_load`.
+        let block = unsafe { resident.block_bytes_mut(block_len) };
+        let header = BlockHeader { crc: 0, size, tag: self.tag };
+        block.get_mut(..HEADER).ok_or(Error::Damaged { index })?.copy_from_slice(&header.to_bytes());
+        Ok((block_len - HEADER) as u32)
+    }
+
+    /// Fills bytes of an object from storage at `from`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`]: they lie outside of the object; the device's.
+    pub fn resume_bytes(&mut self, index: u16, at: u32, len: u32, from: u32) -> Result<(), EngineError<D>> {
+        let resident = self.resident(index).ok_or(Error::Damaged { index })?;
+        // SAFETY: as in `resume_load`.
+        let block = unsafe { resident.block_bytes_mut(self.block_len(index)) };
+        let start = HEADER + at as usize;
+        let bytes = block.get_mut(start..start + len as usize).ok_or(Error::Damaged { index })?;
+        self.device.get_mut().read(from, bytes).map_err(Error::Device)
+    }
+
+    /// Marks granules of an object as changed.
+    pub fn resume_granules(&mut self, index: u16, first: u16, granules: u16) {
+        if let Some(bitmap) = self.bitmap(index) {
+            (first..first.saturating_add(granules)).for_each(|at| bitmap.set(usize::from(at), true));
+        }
+    }
+
+    /// Bytes in a granule.
+    #[must_use]
+    pub const fn granule() -> u32 {
+        GRANULE as u32
+    }
+
+    /// Whether a mutable guard is open on the object.
+    pub(super) fn is_guarded(&self, index: u16) -> bool {
+        self.resident(index).is_some_and(|resident| resident.header().pins == MUTABLE)
+    }
+}
