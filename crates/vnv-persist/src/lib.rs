@@ -1,8 +1,10 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(not(test), no_std)]
 
+mod bound;
 mod commit;
 mod delta;
+mod energy;
 mod format;
 mod heap;
 mod layout;
@@ -18,6 +20,8 @@ mod roots;
 mod transaction;
 mod verify;
 
+pub use bound::{Bound, BusCost};
+pub use energy::{BudgetError, EnergyBudget, SupplyLimits};
 pub use format::format;
 pub use heap::{Event, Heap};
 pub use layout::{FORMAT_VERSION, Layout, LayoutError, Options};
