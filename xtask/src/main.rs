@@ -1,5 +1,6 @@
 //! Build and test driver: `cargo xtask` lists what there is.
 
+mod budget;
 mod steps;
 mod toolchain;
 
@@ -61,6 +62,14 @@ enum Command {
         /// Passed on to cargo-mutants
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
+    },
+    /// Which capacitor a dirty limit needs, which dirty limit a capacitor pays for: a table, and a curve
+    Budget(budget::Budget),
+    /// Power-fail alarms at instruction boundaries of lives on emulated rv32imc: a tenth of them, or with --full all
+    Alarms {
+        /// Every instruction boundary (a quarter of an hour)
+        #[arg(long)]
+        full: bool,
     },
     /// Runs the library crates' tests under Miri (toolchain: nightly, or what VNV_MIRI_TOOLCHAIN names)
     Miri,
@@ -143,6 +152,15 @@ fn run(command: Option<&Command>) -> Result<bool> {
                 steps.run("mutants", "cargo", &all, &[])?;
             }
         }
+        Command::Budget(budget) => {
+            budget.run()?;
+            return Ok(true);
+        }
+        Command::Alarms { full } => {
+            let environment: &[(&str, &str)] = if *full { &[("VNV_FULL", "1")] } else { &[] };
+            let arguments = ["test", "--profile", "lab", "-p", "instants", "--", "--nocapture"];
+            steps.run("alarms", "cargo", &arguments, environment)?;
+        }
         Command::Miri => miri(&mut steps)?,
         Command::Nostd => nostd(&mut steps)?,
         Command::Lint => lint(&mut steps)?,
@@ -170,16 +188,16 @@ fn test(steps: &mut Steps, extent: Extent) -> Result<()> {
     let mut packages: Vec<String> = LAYERS.map(String::from).into();
     packages.extend(steps.packages_below("apps")?);
     packages.push("xtask".into());
-    // `portable` runs the same program for rv32imc and for the host.
+    // `portable` and `instants` run programs for rv32imc.
     let no_target = toolchain::missing(steps, &[Need::Target(TARGETS[0])]);
     for (position, package) in packages.iter().enumerate() {
         let package = package.as_str();
         let mut arguments = vec!["test", "-p", package];
-        if package == "vnv-lab" {
+        if matches!(package, "vnv-lab" | "instants") {
             // Sweeps: minutes without optimisation.
             arguments.extend(["--profile", "lab"]);
         }
-        if matches!(package, "vnv-storage" | "vnv-core") {
+        if matches!(package, "vnv-storage" | "vnv-core" | "vnv-persist") {
             arguments.push("--all-features");
         }
         if extent == Extent::Quick {
@@ -187,7 +205,7 @@ fn test(steps: &mut Steps, extent: Extent) -> Result<()> {
         }
         let name = format!("test {package}");
         println!("==> {} of {}", position + 1, packages.len());
-        if let ("portable", Some(message)) = (package, &no_target) {
+        if let ("portable" | "instants", Some(message)) = (package, &no_target) {
             steps.fail(&name, message);
             continue;
         }

@@ -88,8 +88,8 @@ pub struct Bound {
 impl Bound {
     /// Of a heap with this layout, on a bus with this cost, whose driver looks for alarms every `chunk` bytes.
     ///
-    /// At most three writes: a record that was cut short is made invalid, and an old base, a unit each; then the snapshot in
-    /// one burst, at most the dirty limit.
+    /// At most two writes: a record that was cut short, or an old base, is made invalid (a unit; never both, since a record is
+    /// written only after the old base was made invalid), then the snapshot in one burst, at most the dirty limit.
     ///
     /// ```
     /// use vnv_persist::{Bound, BusCost, Layout, Options};
@@ -99,14 +99,14 @@ impl Bound {
     ///     Err(_) => panic!("no such layout"),
     /// };
     /// const BOUND: Bound = Bound::new(&LAYOUT, &BusCost::ESP32C3_20MHZ, 64);
-    /// assert_eq!((BOUND.transactions, BOUND.bytes), (3, 1040));
-    /// assert_eq!(BOUND.snapshot_ns, 3 * 74_800 + 1040 * 690);
+    /// assert_eq!((BOUND.transactions, BOUND.bytes), (2, 1032));
+    /// assert_eq!(BOUND.snapshot_ns, 2 * 74_800 + 1032 * 690);
     /// assert_eq!(BOUND.wait_ns, 74_800 + 64 * 690);
     /// ```
     #[must_use]
     pub const fn new(layout: &Layout, cost: &BusCost, chunk: u32) -> Self {
-        let transactions = 3;
-        let bytes = layout.dirty_limit + 2 * layout.unit;
+        let transactions = 2;
+        let bytes = layout.dirty_limit + layout.unit;
         let cpu_ns = cost.cpu_ns + (cost.cpu_byte_ps * layout.dirty_limit as u64).div_ceil(1000);
         let (write_ns, read_ns) = (cost.writes_ns(1, chunk), cost.read_of_ns(chunk));
         Self {

@@ -26,6 +26,7 @@ where
     if !engine.has_changes() && roots.changed == 0 && log.last == log.sequence {
         return Ok(false);
     }
+    engine.safe_point()?;
     log.settle(engine.device())?;
     let room = if engine.geometry().deltas { DELTA_BYTES } else { 0 };
     let base = match engine.sync_all::<W>(room) {

@@ -232,7 +232,10 @@ where
         if self.objects.open_guards() != 0 {
             return Err(Error::GuardOpen);
         }
-        self.with_state(|engine, state| self.save(engine, state))?;
+        self.with_state(|engine, state| {
+            engine.safe_point()?;
+            self.save(engine, state)
+        })?;
         Ok(self.sequence())
     }
 

@@ -1,5 +1,5 @@
 #![doc = include_str!("../README.md")]
-#![cfg_attr(not(test), no_std)]
+#![cfg_attr(not(any(test, feature = "std")), no_std)]
 
 mod bound;
 mod commit;
@@ -17,6 +17,7 @@ mod replay;
 mod reserve;
 mod resume;
 mod roots;
+mod source;
 mod transaction;
 mod verify;
 
@@ -29,6 +30,9 @@ pub use open_error::{Damage, OpenError, Report};
 pub use power_fail::{Deferred, Outcome, PowerFail, ProtectError};
 pub use resume::{Arena, Resume, ResumeError};
 pub use roots::ROOT_NAME;
+#[cfg(all(feature = "std", unix))]
+pub use source::signal;
+pub use source::{Comparator, PowerFailSource, Software, Timer};
 pub use transaction::Transaction;
 pub use verify::{Finding, Verified, verify};
 

@@ -39,6 +39,10 @@ impl Log {
     where
         D::Error: Debug,
     {
+        debug_assert!(
+            !self.retire || self.doubtful.is_none(),
+            "a record is written only after the other half is retired"
+        );
         if let Some(at) = self.doubtful {
             if !fault!(KeepFailedRecord) {
                 self.erase(device, at)?;
@@ -77,6 +81,7 @@ impl Log {
         let mut entry_buffer = W::record_entries();
         let mut entries = 0;
         for (to, index) in entry_buffer.as_mut().iter_mut().zip(engine.pending_slots()) {
+            engine.safe_point()?;
             let [i0, i1] = index.to_le_bytes();
             let [a, b, c, d, e, f] = engine.recorded_entry(index).to_bytes();
             *to = [i0, i1, a, b, c, d, e, f];
@@ -91,6 +96,7 @@ impl Log {
         let mut deltas = [0; DELTA_BYTES as usize];
         let mut delta_len = 0;
         for index in 0..engine.used() {
+            engine.safe_point()?;
             if engine.is_dirty(index) {
                 let Some(room) = deltas.get_mut(delta_len..) else { return Ok(false) };
                 let Some(bytes) = engine.encode_delta(index, room)? else { return Ok(false) };
@@ -165,6 +171,7 @@ impl Log {
         };
         let mut digest = header.digest(sequence);
         for index in 0..engine.used() {
+            engine.safe_point()?;
             digest.update(&entry_bytes(engine, index));
         }
         roots.recorded(true).for_each(|root| digest.update(root));
@@ -183,6 +190,7 @@ impl Log {
                 if index == engine.used() {
                     break;
                 }
+                engine.safe_point()?;
                 *to = entry_bytes(engine, index);
                 index += 1;
                 filled += 1;
@@ -210,7 +218,9 @@ impl Log {
         self.retire = true;
         self.compactions = self.compactions.saturating_add(1);
         // The new base is valid: from here on the commit has happened. A failure to retire is made up for later.
-        let _ = self.settle(engine.device());
+        if engine.safe_point().is_ok() {
+            let _ = self.settle(engine.device());
+        }
         Ok(())
     }
 }

@@ -14,6 +14,9 @@ use vnv_core::entry::Entry;
 use vnv_core::{Error, Policy};
 use vnv_storage::{Device, Sink, fault};
 
+/// Bytes between two safe points of a snapshot that the program asked for.
+const STEP: usize = 64;
+
 /// Writes everything uncommitted into the reserve that is not live, as a snapshot or as a resume record. The engine's state does
 /// not change: after a false alarm the program goes on.
 ///
@@ -64,18 +67,48 @@ where
     }
     let salt = header.sequence;
     let mut digest = header.digest(salt);
-    let _ = body(engine, &mut |bytes| {
-        digest.update(bytes);
+    let interrupted = body(engine, &mut |bytes| {
+        for step in bytes.chunks(STEP) {
+            if engine.safe_point().is_err() {
+                return ControlFlow::Break(());
+            }
+            digest.update(step);
+        }
         ControlFlow::Continue(())
     });
+    if interrupted.is_break() {
+        return Err(Error::Interrupted);
+    }
     let head = header.to_bytes(salt, digest.finalize());
     let at = log.layout.reserve_at(log.next_reserve);
     engine.with_device(|device, engine| {
+        let mut interrupted = false;
         let whole = &mut |sink: Sink<'_>| {
-            sink(&head)?;
-            body(engine, sink)
+            if engine.attention().is_serving() {
+                sink(&head)?;
+                return body(engine, sink);
+            }
+            // It is not the answer to an alarm: one that comes meanwhile ends it.
+            let abortable: Sink<'_> = &mut |bytes| {
+                for step in bytes.chunks(STEP) {
+                    interrupted |= engine.attention().interrupts();
+                    if interrupted {
+                        return ControlFlow::Break(());
+                    }
+                    sink(step)?;
+                }
+                ControlFlow::Continue(())
+            };
+            abortable(&head)?;
+            body(engine, abortable)?;
+            // What a device has collected is still to be sent.
+            interrupted |= engine.attention().interrupts();
+            if interrupted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         device.write_stream(at, header.length, whole).map_err(Error::Device)?;
+        if interrupted {
+            return Err(Error::Interrupted);
+        }
         device.sync().map_err(Error::Device)
     })?;
     if !fault!(OverwriteLiveReserve) {

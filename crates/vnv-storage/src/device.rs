@@ -7,7 +7,8 @@ use embedded_storage::Storage;
 /// Takes the next bytes of a write; `Break`: it takes no more.
 pub type Sink<'s> = &'s mut dyn FnMut(&[u8]) -> ControlFlow<()>;
 
-/// Hands the bytes of a write to a [`Sink`], piece by piece, and stops when it says so.
+/// Hands the bytes of a write to a [`Sink`], piece by piece, and stops when it says so. `Break`: the write is given up; any prefix
+/// of it may be written.
 pub type Pieces<'p> = &'p mut dyn FnMut(Sink<'_>) -> ControlFlow<()>;
 
 /// Bytes that a device without streams of its own collects for each of its writes.
@@ -114,7 +115,7 @@ where
     let mut staged = heapless::Vec::<u8, STAGE>::new();
     let (mut position, mut left) = (offset, length as usize);
     let mut result = Ok(());
-    let _ = pieces(&mut |bytes| {
+    let ended = pieces(&mut |bytes| {
         let mut rest = bytes.get(..left.min(bytes.len())).unwrap_or_default();
         left = left.saturating_sub(rest.len());
         while !rest.is_empty() {
@@ -134,5 +135,6 @@ where
         ControlFlow::Continue(())
     });
     result?;
-    if staged.is_empty() { Ok(()) } else { device.write_gather(position, &[&staged]) }
+    // A stream that is given up ends at once.
+    if staged.is_empty() || ended.is_break() { Ok(()) } else { device.write_gather(position, &[&staged]) }
 }

@@ -132,7 +132,7 @@ where
         let object = block.get(HEADER..HEADER + usize::from(header.size)).ok_or(damaged)?;
         let units = (HEADER + object.len()).div_ceil(self.geometry.unit as usize);
         let crc = self.checksum(self.identity(index, entry.place()), header.tag, object)?;
-        let tag = crate::entry::TAG_MASK & entry.word();
+        let tag = crate::entry::TAG_MASK & self.word(index);
         let sound = header.tag_matches(tag)
             && units == usize::from(entry.units())
             && (crc == header.crc || fault!(SkipBlockChecksum));

@@ -202,7 +202,7 @@ fn stream_chunks<BUS: SpiBus>(bus: &mut BUS, pieces: Pieces<'_>) -> Result<u32, 
     let mut chunk = heapless::Vec::<u8, CHUNK_SIZE>::new();
     let mut sent = 0u32;
     let mut result = Ok(());
-    let _ = pieces(&mut |bytes| {
+    let ended = pieces(&mut |bytes| {
         sent = sent.saturating_add(bytes.len() as u32);
         if chunk.extend_from_slice(bytes).is_ok() {
             return ControlFlow::Continue(());
@@ -215,7 +215,8 @@ fn stream_chunks<BUS: SpiBus>(bus: &mut BUS, pieces: Pieces<'_>) -> Result<u32, 
         if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
     result?;
-    if !chunk.is_empty() {
+    // A stream that is given up ends at once.
+    if ended.is_continue() && !chunk.is_empty() {
         bus.write(&chunk)?;
     }
     Ok(sent)

@@ -1,0 +1,137 @@
+//! Entries in a ledger: each step moves an amount between two accounts, in one transaction, and counts itself.
+
+use anyhow::{Result, ensure};
+use std::sync::atomic::{AtomicU64, Ordering};
+use vnv_persist::{Durable, Error, Heap, Link, Memory};
+use vnv_storage::Device;
+
+pub const CAPACITY: u32 = 32 * 1024;
+pub type Ram = Memory<96, 48, 6, 4, 256>;
+pub type Ledger<'m, D> = Heap<'m, D, Ram>;
+
+const ACCOUNTS: usize = 32;
+const OPENING: i64 = 1000;
+
+/// Steps that are done and would be in a snapshot taken now.
+pub static STEPS: AtomicU64 = AtomicU64::new(0);
+
+/// An account, with padding enough to make 32 of them more than the arena holds.
+#[derive(Durable, Clone, Copy)]
+#[repr(C)]
+pub struct Account {
+    balance: i64,
+    changed: u64,
+    note: [u8; 80],
+}
+
+/// A line of the table of accounts.
+#[derive(Durable, Clone, Copy)]
+#[repr(C)]
+pub struct Line {
+    account: Link<Account>,
+}
+
+/// What leads to everything else.
+#[derive(Durable, Clone, Copy)]
+#[repr(C)]
+pub struct Book {
+    steps: u64,
+    accounts: Link<[Line]>,
+    history: Link<[u32]>,
+}
+
+fn note(step: u64) -> [u8; 80] {
+    [step as u8; 80]
+}
+
+/// Finds the book, or opens a new one.
+pub fn book<D: Device>(heap: &Ledger<'_, D>) -> Result<Link<Book>, Error<D::Error>>
+where
+    D::Error: std::fmt::Debug,
+{
+    if let Some(book) = heap.root("book")? {
+        return Ok(book);
+    }
+    let accounts = heap.allocate_slice_with(ACCOUNTS, |_| Line { account: Link::NULL })?;
+    let accounts = accounts.into_link();
+    let history = heap.allocate_slice_with(64, |_| 0u32)?.into_link();
+    let book = heap.allocate(Book { steps: 0, accounts, history })?.into_link();
+    heap.set_root("making", Some(book))?;
+    for at in 0..ACCOUNTS {
+        let account = heap.allocate(Account { balance: OPENING, changed: 0, note: note(0) })?;
+        heap.get_element_mut(accounts, at)?.account = account.into_link();
+    }
+    heap.commit()?;
+    heap.set_root("book", Some(book))?;
+    heap.set_root::<Book>("making", None)?;
+    heap.commit()?;
+    Ok(book)
+}
+
+/// One step.
+pub fn step<D: Device>(heap: &Ledger<'_, D>, book: Link<Book>) -> Result<(), Error<D::Error>>
+where
+    D::Error: std::fmt::Debug,
+{
+    let Book { steps, accounts, history } = *heap.get(book)?;
+    let step = steps + 1;
+    let (from, to) = (step as usize * 7 % ACCOUNTS, (step as usize * 13 + 5) % ACCOUNTS);
+    let (from, to) = {
+        let accounts = heap.get(accounts)?;
+        (accounts[from].account, accounts[to].account)
+    };
+    let amount = (step % 17) as i64;
+    match step % 4 {
+        // A change of several objects.
+        0 | 1 => {
+            let transaction = heap.transaction()?;
+            transaction.get_mut(book)?.steps = step;
+            for (account, amount) in [(from, -amount), (to, amount)] {
+                let mut account = transaction.get_mut(account)?;
+                account.balance += amount;
+                account.changed = step;
+                account.note = note(step);
+            }
+            STEPS.store(step, Ordering::SeqCst);
+            transaction.commit()?;
+        }
+        // Under guards: they are not together in a snapshot, so that only the count may change.
+        2 => {
+            heap.get_range_mut(history, (step % 60) as usize..(step % 60) as usize + 4)?.fill(step as u32);
+            let mut book = heap.get_mut(book)?;
+            book.steps = step;
+            STEPS.store(step, Ordering::SeqCst);
+        }
+        // An object is replaced.
+        _ => {
+            let old = *heap.get(from)?;
+            let at = step as usize * 7 % ACCOUNTS;
+            let transaction = heap.transaction()?;
+            let new = transaction.allocate(old)?;
+            transaction.get_element_mut(accounts, at)?.account = new.into_link();
+            transaction.free(from)?;
+            transaction.get_mut(book)?.steps = step;
+            STEPS.store(step, Ordering::SeqCst);
+            transaction.commit()?;
+        }
+    }
+    Ok(())
+}
+
+/// Checks everything, and returns the number of steps.
+pub fn check<D: Device>(heap: &Ledger<'_, D>, book: Link<Book>) -> Result<u64>
+where
+    D::Error: std::fmt::Debug + Send + Sync + 'static,
+{
+    let Book { steps, accounts, .. } = *heap.get(book)?;
+    let mut sum = 0;
+    for at in 0..ACCOUNTS {
+        let account = heap.get(accounts)?[at].account;
+        let account = heap.get(account)?;
+        sum += account.balance;
+        ensure!(account.changed <= steps, "account {at} is ahead: {} of {steps} steps", account.changed);
+        ensure!(account.note == note(account.changed), "account {at} is a mixture of two states");
+    }
+    ensure!(sum == OPENING * ACCOUNTS as i64, "after {steps} steps the balances sum up to {sum}");
+    Ok(steps)
+}
