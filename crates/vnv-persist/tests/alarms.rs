@@ -358,7 +358,8 @@ fn a_program_is_resumed_after_an_alarm_at_every_byte_on_the_bus() {
 
 fn at_every_byte(back: Back) {
     let mut counts = Counts::default();
-    let lives: &[(u64, u32, usize)] = if cfg!(miri) { &[(1, 4, 997)] } else { &[(1, 90, 1), (2, 90, 3), (3, 300, 41)] };
+    let lives: &[(u64, u32, usize)] =
+        if cfg!(miri) { &[(1, 3, 9973)] } else { &[(1, 90, 1), (2, 90, 3), (3, 300, 41)] };
     for (seed, steps, stride) in lives {
         let bytes = live(back, (*seed, *steps), &[], None, &mut counts);
         for at in (0..bytes).step_by(*stride) {
@@ -403,7 +404,7 @@ fn several(back: Back) {
 fn power_may_fail_inside_the_emergency_snapshot() {
     let mut counts = Counts::default();
     let bytes = live(Back::Reboot, (1, if cfg!(miri) { 4 } else { 60 }), &[], None, &mut counts);
-    for at in (0..bytes).step_by(if cfg!(miri) { 4999 } else { 37 }) {
+    for at in (0..bytes).step_by(if cfg!(miri) { 19_997 } else { 37 }) {
         cut_in_snapshot(1, if cfg!(miri) { 4 } else { 60 }, at, &mut counts);
     }
     println!("{} alarms, {} cuts", counts.alarms, counts.cuts);
@@ -456,7 +457,7 @@ fn cut_in_snapshot(seed: u64, steps: u32, at: u64, counts: &mut Counts) {
     // Everything that was written since the alarm, up to the end of its snapshot (and of the step).
     let mut image = watch.before.borrow().clone();
     for (offset, bytes) in watch.writes.borrow().iter() {
-        for cut in 0..=bytes.len() {
+        for cut in (0..=bytes.len()).step_by(if cfg!(miri) { 97 } else { 1 }) {
             for tear in [Tear::T0, Tear::T2(Garbage::Inverted), Tear::T3(Garbage::Seeded(3))] {
                 let mut torn = TearStorage::from_image(image.clone(), 8).with_tear(tear);
                 torn.cut_after_bytes(cut as u64);

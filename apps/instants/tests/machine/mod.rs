@@ -347,10 +347,21 @@ pub fn program() -> Vec<u8> {
     let target = "riscv32imc-unknown-none-elf";
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("rv32");
     let built = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--release", "-p", "instants", "--bin", "rv32", "--target", target, "--target-dir"])
+        .args([
+            "build",
+            "--quiet",
+            "--release",
+            "-p",
+            "instants",
+            "--bin",
+            "instants_rv32",
+            "--target",
+            target,
+            "--target-dir",
+        ])
         .arg(&folder)
         .status()
         .unwrap();
     assert!(built.success(), "the rv32imc program does not build; `cargo xtask setup` adds the target");
-    std::fs::read(folder.join(target).join("release").join("rv32")).unwrap()
+    std::fs::read(folder.join(target).join("release").join("instants_rv32")).unwrap()
 }
