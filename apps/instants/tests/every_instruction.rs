@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[allow(dead_code, reason = "shared with the handler's calls")]
 mod machine;
 
 use instants::{CAPACITY, LIVES, LifeHeap, Ram, options, read, state_after, step_count};

@@ -269,22 +269,24 @@ impl<const HEAPS: usize> PowerFail<HEAPS> {
 
     /// Asks for a snapshot, from anywhere: the next safe point takes it. Returns at once.
     pub fn request(&self) {
-        for slot in self.slots.iter().filter(|slot| slot.armed.load(Ordering::Acquire)) {
-            // SAFETY: the slot is armed; attention is made of atomics.
-            if let Some(heap) = unsafe { slot.heap() } {
-                heap.attention().raise();
-            }
-        }
+        self.each_attention(Attention::raise);
     }
 
     /// Power is good again: alarms that wait are withdrawn.
     pub fn power_good(&self) {
-        for slot in self.slots.iter().filter(|slot| slot.armed.load(Ordering::Acquire)) {
-            // SAFETY: as in `request`.
-            if let Some(heap) = unsafe { slot.heap() } {
-                heap.attention().withdraw();
+        self.each_attention(Attention::withdraw);
+    }
+
+    /// May be called from other threads: no heap goes meanwhile, since slots are disarmed under a critical section.
+    fn each_attention(&self, change: fn(&Attention)) {
+        critical_section::with(|_| {
+            for slot in self.slots.iter().filter(|slot| slot.armed.load(Ordering::Acquire)) {
+                // SAFETY: the slot is armed, and stays so under this critical section; attention is made of atomics.
+                if let Some(heap) = unsafe { slot.heap() } {
+                    change(heap.attention());
+                }
             }
-        }
+        });
     }
 }
 
@@ -426,21 +428,24 @@ impl<'a> Armed<'a> {
             }
         });
         slot.has_last.store(false, Ordering::Relaxed);
-        slot.armed.store(true, Ordering::Release);
         attention.serve_anywhere(context.resume.is_some());
         // SAFETY: the slot outlives this, which takes it back.
         unsafe { attention.set_server(core::ptr::from_ref(slot).cast()) };
+        // From here on the interrupt sees it.
+        slot.armed.store(true, Ordering::Release);
         Self { slot, attention }
     }
 }
 
 impl Drop for Armed<'_> {
     fn drop(&mut self) {
-        self.attention.withdraw();
-        // SAFETY: null.
-        unsafe { self.attention.set_server(null()) };
-        self.slot.armed.store(false, Ordering::Release);
-        self.slot.taken.store(false, Ordering::Release);
+        critical_section::with(|_| {
+            self.attention.withdraw();
+            // SAFETY: null.
+            unsafe { self.attention.set_server(null()) };
+            self.slot.armed.store(false, Ordering::Release);
+            self.slot.taken.store(false, Ordering::Release);
+        });
     }
 }
 

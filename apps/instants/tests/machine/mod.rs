@@ -336,6 +336,16 @@ impl Machine {
         }
     }
 
+    /// Address of the next instruction.
+    pub fn pc(&self) -> u32 {
+        self.cpu.pc
+    }
+
+    /// Whether an interrupt is being handled.
+    pub fn is_interrupted(&self) -> bool {
+        !self.interrupted.is_empty()
+    }
+
     /// Whether alarms are protected from: between the first and the last step.
     pub fn is_living(&self) -> bool {
         self.board.step.is_some_and(|step| step != u32::MAX)

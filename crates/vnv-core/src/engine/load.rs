@@ -130,11 +130,12 @@ where
         let header = BlockHeader::from_bytes(block);
         let damaged = Error::Damaged { index };
         let object = block.get(HEADER..HEADER + usize::from(header.size)).ok_or(damaged)?;
-        let units = (HEADER + object.len()).div_ceil(self.geometry.unit as usize);
+        // Its padding is less than a unit.
+        let padding = block.len() - HEADER - object.len();
         let crc = self.checksum(self.identity(index, entry.place()), header.tag, object)?;
         let tag = crate::entry::TAG_MASK & self.word(index);
         let sound = header.tag_matches(tag)
-            && units == usize::from(entry.units())
+            && padding < self.geometry.unit as usize
             && (crc == header.crc || fault!(SkipBlockChecksum));
         if sound && is_valid.is_none_or(|is_valid| is_valid(object)) {
             Ok(header)

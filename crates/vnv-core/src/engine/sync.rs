@@ -73,7 +73,7 @@ where
     fn seal<'a>(&self, index: u16, resident: Resident, place: u16) -> Result<&'a [u8], EngineError<D>> {
         // SAFETY: callers have checked that no mutable guard is open; the engine is borrowed alone.
         let block = unsafe { resident.block_bytes_mut(self.block_len(index)) };
-        let (header, object) = block.split_at_mut(HEADER);
+        let (header, object) = block.split_at_mut_checked(HEADER).ok_or(Error::Damaged { index })?;
         let size = BlockHeader::from_bytes(header).size;
         let object = object.get(..usize::from(size)).unwrap_or_default();
         let crc = self.checksum(self.identity(index, place), self.tag, object)?;

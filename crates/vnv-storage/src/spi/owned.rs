@@ -186,7 +186,7 @@ fn read_chunks<BUS: SpiBus>(
     stop: &mut dyn FnMut() -> bool,
 ) -> Result<u32, BUS::Error> {
     let mut received = 0u32;
-    for chunk in bytes.chunks_mut(chunk_size) {
+    for chunk in bytes.chunks_mut(chunk_size.max(1)) {
         if received != 0 && stop() {
             break;
         }
