@@ -38,9 +38,16 @@ pub struct Attention {
     server: AtomicPtr<Server>,
 }
 
+impl Default for Attention {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Attention {
     /// Of an idle heap, without alarms.
-    pub(crate) const fn new() -> Self {
+    #[must_use]
+    pub const fn new() -> Self {
         Self {
             busy: AtomicBool::new(false),
             serving: AtomicBool::new(false),

@@ -95,6 +95,14 @@ pub struct Parts<'m> {
     pub arena: &'m mut [MaybeUninit<u64>],
 }
 
+impl Parts<'_> {
+    /// Slots of the object table, rows of the type table, roots.
+    #[must_use]
+    pub const fn sizes(&self) -> (u16, u8, u8) {
+        (self.entries.len() as u16, self.types.len() as u8, self.roots.len() as u8)
+    }
+}
+
 impl<const O: usize, const P: usize, const T: usize, const R: usize, const A: usize> Memory<O, P, T, R, A> {
     /// Fresh memory, usable in a `static`.
     ///
@@ -129,7 +137,10 @@ impl<const O: usize, const P: usize, const T: usize, const R: usize, const A: us
     }
 }
 
-/// RAM for a heap. Implemented by [`Memory`] only; it also sizes the short-lived buffers of a commit on the stack.
+/// RAM for a heap; it also sizes the short-lived buffers of a commit on the stack.
+///
+/// Implemented by [`Memory`], and by host tools for images of any size: at most 32,767 entries and items, 254 types, 32 roots, 32,768
+/// words of arena.
 pub trait Workspace {
     /// Slices of one gather write: one per object of a commit.
     type Slices<'a>: AsMut<[&'a [u8]]>;
@@ -146,12 +157,6 @@ pub trait Workspace {
     fn record_roots() -> Self::Roots;
     /// Borrows the parts.
     fn parts(&mut self) -> Parts<'_>;
-    /// Slots of the object table.
-    const OBJECTS: u16;
-    /// Rows of the type table.
-    const TYPES: u8;
-    /// Roots.
-    const ROOTS: u8;
 }
 
 impl<const O: usize, const P: usize, const T: usize, const R: usize, const A: usize> Workspace
@@ -183,8 +188,4 @@ impl<const O: usize, const P: usize, const T: usize, const R: usize, const A: us
             arena: &mut self.arena,
         }
     }
-
-    const OBJECTS: u16 = O as u16;
-    const TYPES: u8 = T as u8;
-    const ROOTS: u8 = R as u8;
 }

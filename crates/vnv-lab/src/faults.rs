@@ -72,7 +72,7 @@ fn spoil(life: &Life, recording: &Recording, point: Point) -> Result<Option<Susp
     let position = || tape.position.get();
     let journal = Journal::new(State::default(), 0, &position);
     journal.formatting();
-    format::<Ram, _>(&mut recorder, life.options).map_err(|error| format!("format: {error:?}"))?;
+    format(&mut recorder, &mut Ram::new(), life.options).map_err(|error| format!("format: {error:?}"))?;
     journal.formatted();
     let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         play(recorder, life.options, &life.ops, 0, &journal, true)

@@ -138,7 +138,7 @@ pub fn operations(data: &[u8]) {
     let position = || tape.position.get();
     let journal = Journal::new(State::default(), 0, &position);
     journal.formatting();
-    format::<Ram, _>(&mut recorder, life.options).unwrap_or_else(|error| panic!("format: {error:?}"));
+    format(&mut recorder, &mut Ram::new(), life.options).unwrap_or_else(|error| panic!("format: {error:?}"));
     journal.formatted();
     if let Err(stopped) = play(recorder, life.options, &life.ops, 0, &journal, true) {
         panic!("{}; the life: {life}", stopped.what());
@@ -184,7 +184,7 @@ pub fn conversation(data: &[u8]) {
     let journal = Journal::new(State::default(), 0, &position);
     let Ok(mut device) = SpiPart::new(&fram, part) else { panic!("the right part is refused") };
     journal.formatting();
-    format::<Ram, _>(&mut device, life.options).unwrap_or_else(|error| panic!("format: {error:?}"));
+    format(&mut device, &mut Ram::new(), life.options).unwrap_or_else(|error| panic!("format: {error:?}"));
     journal.formatted();
     let (mut may_be_damaged, mut was_stuck) = (false, false);
     for _ in 0..8 {

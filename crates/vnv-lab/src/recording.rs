@@ -52,7 +52,7 @@ pub fn record(life: &Life) -> Result<Recording, String> {
     let journal = Journal::new(State::default(), 0, &position);
     let mut device = SpiPart::new(&fram, part)?;
     journal.formatting();
-    format::<Ram, _>(&mut device, life.options).map_err(|error| format!("format: {error:?}"))?;
+    format(&mut device, &mut Ram::new(), life.options).map_err(|error| format!("format: {error:?}"))?;
     journal.formatted();
     let played = play(device, life.options, &life.ops, 0, &journal, false);
     played.map_err(Stopped::what)?;

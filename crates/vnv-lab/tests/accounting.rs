@@ -18,7 +18,7 @@ fn history(life: &Life, ops: &[Op]) {
     let position = || tape.position.get();
     let journal = Journal::new(State::default(), 0, &position);
     journal.formatting();
-    format::<Ram, _>(&mut recorder, life.options).unwrap();
+    format(&mut recorder, &mut Ram::new(), life.options).unwrap();
     journal.formatted();
     if let Err(stopped) = play(recorder, life.options, ops, 0, &journal, true) {
         let text: Vec<String> = ops.iter().map(ToString::to_string).collect();

@@ -2,22 +2,28 @@
 
 use crate::layout::{Layout, Options, RECORD_HEADER, SUPERBLOCK, Superblock};
 use crate::open_error::{Damage, OpenError};
-use crate::record::{Kind, PADDING, RecordHeader, read_array, sizes};
+use crate::record::{Kind, PADDING, RecordHeader, read_array};
 use core::fmt::Debug;
 use vnv_core::{Error, Workspace};
 use vnv_storage::{Device, fault};
 
-/// Writes an empty heap over whatever the storage holds. A cut leaves the storage blank or formatted.
+/// Writes an empty heap over whatever the storage holds. A cut leaves the storage blank or formatted. Of
+/// `memory` only the sizes matter.
 ///
 /// # Errors
 ///
 /// [`OpenError::Layout`], the device's.
-pub fn format<W: Workspace, D: Device>(device: &mut D, options: Options) -> Result<Layout, OpenError<D::Error>>
+pub fn format<W: Workspace, D: Device>(
+    device: &mut D,
+    memory: &mut W,
+    options: Options,
+) -> Result<Layout, OpenError<D::Error>>
 where
     D::Error: Debug,
 {
     let capacity = device.capacity().min(u32::MAX as usize) as u32;
-    let layout = Layout::new(capacity, row_of(device), sizes::<W>(), options).map_err(OpenError::Layout)?;
+    let sizes = memory.parts().sizes();
+    let layout = Layout::new(capacity, row_of(device), sizes, options).map_err(OpenError::Layout)?;
     let fail = |error| OpenError::Heap(Error::Device(error));
     let zeros = PADDING.get(..SUPERBLOCK).unwrap_or_default();
     let full = layout.to_superblock();
@@ -29,7 +35,7 @@ where
     for region in [layout.half(1), layout.reserve_at(0), layout.reserve_at(1)] {
         device.write_gather(region, &[row]).map_err(fail)?;
     }
-    let entries = u16::from(W::TYPES) + 1;
+    let entries = u16::from(layout.types) + 1;
     let length = RECORD_HEADER + 8 * u32::from(entries);
     let header = RecordHeader { kind: Kind::Base, roots: 0, deaths: false, sequence: 1, length, entries, tag: 0 };
     let mut digest = header.digest(1);
@@ -54,15 +60,16 @@ where
 }
 
 /// Checks the superblocks; returns the layout and the copy that has to be repaired.
-pub(crate) fn superblock<W: Workspace, D: Device>(
+pub(crate) fn superblock<D: Device>(
     device: &mut D,
+    sizes: (u16, u8, u8),
     options: Options,
 ) -> Result<(Layout, Option<u32>), OpenError<D::Error>>
 where
     D::Error: Debug,
 {
     let capacity = device.capacity().min(u32::MAX as usize) as u32;
-    let layout = Layout::new(capacity, row_of(device), sizes::<W>(), options).map_err(OpenError::Layout)?;
+    let layout = Layout::new(capacity, row_of(device), sizes, options).map_err(OpenError::Layout)?;
     let first = Superblock::read(&read_array(device, layout.superblock(0))?, &layout);
     let second = Superblock::read(&read_array(device, layout.superblock(1))?, &layout);
     match (first, second) {

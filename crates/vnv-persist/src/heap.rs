@@ -65,8 +65,8 @@ where
     ///
     /// [`OpenError`]: blank, foreign, damaged or differently laid out storage; a failing device.
     pub fn open(mut device: D, memory: &'m mut W, options: Options) -> Result<Self, OpenError<D::Error>> {
-        let (layout, repair) = superblock::<W, _>(&mut device, options)?;
         let parts = memory.parts();
+        let (layout, repair) = superblock(&mut device, parts.sizes(), options)?;
         let mut engine = Engine::new(
             device,
             layout.geometry(),
@@ -92,7 +92,7 @@ where
     ///
     /// As [`format`](crate::format()) and [`open`](Self::open).
     pub fn format(mut device: D, memory: &'m mut W, options: Options) -> Result<Self, OpenError<D::Error>> {
-        format::<W, _>(&mut device, options)?;
+        format(&mut device, memory, options)?;
         Self::open(device, memory, options)
     }
 
@@ -102,7 +102,7 @@ where
     ///
     /// As [`open`](Self::open).
     pub fn open_or_format(mut device: D, memory: &'m mut W, options: Options) -> Result<Self, OpenError<D::Error>> {
-        match superblock::<W, _>(&mut device, options) {
+        match superblock(&mut device, memory.parts().sizes(), options) {
             Err(OpenError::Blank) => Self::format(device, memory, options),
             Err(error) => Err(error),
             Ok(_) => Self::open(device, memory, options),

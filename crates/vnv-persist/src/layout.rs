@@ -1,12 +1,18 @@
 //! Where things lie in storage: superblock, log halves, reserves, data.
 
+use crate::open_error::{Damage, OpenError};
+use crate::record::read_array;
+use core::fmt::Debug;
 use vnv_core::block::CRC32;
 use vnv_core::engine::{Geometry, snapshot_fixed};
+use vnv_storage::Device;
 
 /// Version of the on-storage format.
 pub const FORMAT_VERSION: u16 = 1;
 /// Bytes of a superblock.
 pub const SUPERBLOCK: usize = 64;
+/// Largest unit: a part of 4 GiB.
+const MAX_UNIT: u32 = 0x1_0000;
 const MAGIC: [u8; 8] = *b"VNVHEAP\0";
 /// Bytes of a record header.
 pub(crate) const RECORD_HEADER: u32 = 24;
@@ -197,6 +203,93 @@ impl Layout {
     }
 }
 
+impl Layout {
+    /// The layout that an image was formatted with, from either copy of its superblock. The image may be followed by anything.
+    ///
+    /// Cost: one read of 64 bytes; if the first copy is damaged, up to fourteen.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Blank`], [`OpenError::Foreign`], [`OpenError::Version`], [`OpenError::Damaged`]; the device's.
+    pub fn read<D: Device>(device: &mut D) -> Result<Self, OpenError<D::Error>>
+    where
+        D::Error: Debug,
+    {
+        let capacity = device.capacity();
+        let mut worst = OpenError::Blank;
+        // The second copy stands one superblock further, in whole units, which are powers of two.
+        let mut at = 0;
+        while at <= MAX_UNIT && at as usize + SUPERBLOCK <= capacity {
+            let bytes: [u8; SUPERBLOCK] = read_array(device, at)?;
+            match Self::from_superblock(&bytes) {
+                Ok(layout) => return Ok(layout),
+                Err(error) if at == 0 => worst = error,
+                Err(_) => {}
+            }
+            at = (at * 2).max(SUPERBLOCK as u32);
+        }
+        Err(worst)
+    }
+
+    fn from_superblock<E>(bytes: &[u8; SUPERBLOCK]) -> Result<Self, OpenError<E>> {
+        let sound = Superblock::of(bytes);
+        if sound != Superblock::Valid {
+            return Err(match sound {
+                Superblock::Blank => OpenError::Blank,
+                Superblock::Foreign => OpenError::Foreign,
+                _ => OpenError::Damaged(Damage::Superblock),
+            });
+        }
+        let u16_at = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
+        let u32_at = |at: usize| u32::from(u16_at(at)) | u32::from(u16_at(at + 2)) << 16;
+        if u16_at(8) != FORMAT_VERSION {
+            return Err(OpenError::Version(u16_at(8)));
+        }
+        let sizes = (u16_at(16), u16_at(18) as u8, u16_at(20) as u8);
+        let row = u32::from(u16_at(22));
+        let base = RECORD_HEADER + 8 * u32::from(sizes.0) + 16 * u32::from(sizes.2);
+        let unit = u32::from(u16_at(10)).max(1);
+        let log_bytes = u32_at(24).saturating_sub(base.saturating_add(unit - 1) / unit * unit);
+        let options = Options { dirty_limit: u32_at(36), log_bytes, guards: 0 };
+        match Self::new(u32_at(12), row, sizes, options) {
+            Ok(layout) if layout.to_superblock() == *bytes => Ok(layout),
+            _ => Err(OpenError::Damaged(Damage::Superblock)),
+        }
+    }
+
+    /// Capacity in bytes.
+    #[must_use]
+    pub const fn capacity(&self) -> u32 {
+        self.capacity
+    }
+
+    /// Bytes of a row.
+    #[must_use]
+    pub const fn row(&self) -> u32 {
+        self.row
+    }
+
+    /// Slots of the object table, types, roots.
+    #[must_use]
+    pub const fn sizes(&self) -> (u16, u8, u8) {
+        (self.objects, self.types, self.roots)
+    }
+
+    /// The options that give this layout, guards aside, which are not stored.
+    #[must_use]
+    pub const fn options(&self) -> Options {
+        let base = RECORD_HEADER + 8 * self.objects as u32 + 16 * self.roots as u32;
+        let log_bytes = self.log_half - round_up(base, self.unit);
+        Options { dirty_limit: self.dirty_limit, log_bytes, guards: self.guards }
+    }
+
+    /// Bytes of a log half, and of an emergency reserve.
+    #[must_use]
+    pub const fn region_bytes(&self) -> (u32, u32) {
+        (self.log_half, self.reserve)
+    }
+}
+
 /// What a superblock's bytes are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Superblock {
@@ -213,9 +306,19 @@ pub(crate) enum Superblock {
 
 impl Superblock {
     pub fn read(bytes: &[u8; SUPERBLOCK], layout: &Layout) -> Self {
-        if *bytes == layout.to_superblock() {
-            return Self::Valid;
+        match Self::of(bytes) {
+            Self::Valid if *bytes == layout.to_superblock() => Self::Valid,
+            Self::Valid => {
+                let u16_at = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
+                let capacity = u32::from(u16_at(12)) | u32::from(u16_at(14)) << 16;
+                Self::Other { version: u16_at(8), capacity }
+            }
+            other => other,
         }
+    }
+
+    /// Without a layout to compare with: what says that it is a superblock is `Valid`.
+    fn of(bytes: &[u8; SUPERBLOCK]) -> Self {
         if bytes.iter().all(|byte| *byte == 0) || bytes.iter().all(|byte| *byte == 0xFF) {
             return Self::Blank;
         }
@@ -226,8 +329,6 @@ impl Superblock {
         if CRC32.checksum(body).to_le_bytes() != *crc {
             return Self::Damaged;
         }
-        let u16_at = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
-        let capacity = u32::from(u16_at(12)) | u32::from(u16_at(14)) << 16;
-        Self::Other { version: u16_at(8), capacity }
+        Self::Valid
     }
 }

@@ -7,6 +7,7 @@ mod delta;
 mod energy;
 mod format;
 mod heap;
+mod inspect;
 mod layout;
 mod log;
 mod open;
@@ -25,6 +26,7 @@ pub use bound::{Bound, BusCost};
 pub use energy::{BudgetError, EnergyBudget, SupplyLimits};
 pub use format::format;
 pub use heap::{Event, Heap};
+pub use inspect::Seen;
 pub use layout::{FORMAT_VERSION, Layout, LayoutError, Options};
 pub use open_error::{Damage, OpenError, Report};
 pub use power_fail::{Deferred, Outcome, PowerFail, ProtectError};
@@ -34,7 +36,7 @@ pub use roots::ROOT_NAME;
 pub use source::signal;
 pub use source::{Comparator, PowerFailSource, Software, Timer};
 pub use transaction::Transaction;
-pub use verify::{Finding, Verified, verify};
+pub use verify::{Examined, Finding, Region, RegionKind, Verified, examine, verify};
 
 pub use vnv_core::{
     Advice, Clock, Durable, DurableObject, Error, FirstFound, Handle, HandleMut, Link, Maybe, Memory, Named, ObjectId,

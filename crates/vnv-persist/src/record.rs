@@ -3,11 +3,14 @@
 use crate::layout::{Layout, RECORD_HEADER};
 use core::fmt::Debug;
 use crc::{CRC_16_IBM_3740, CRC_32_ISO_HDLC, Crc, NoTable, Table};
-use vnv_core::{Error, Workspace};
+use vnv_core::Error;
 use vnv_storage::{Device, fault};
 
 static CRC16: Crc<u16, NoTable> = Crc::<u16, NoTable>::new(&CRC_16_IBM_3740);
 static CRC32: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
+
+/// Of CRC-32.
+const REFLECTED_POLYNOMIAL: u32 = 0xEDB8_8320;
 
 /// Set in the number of a snapshot's roots if the bitmap of freed slots follows.
 const DEATHS: u8 = 0x80;
@@ -162,6 +165,57 @@ where
     Ok((digest.finalize() == crc || fault!(SkipRecordChecksum)).then_some(header))
 }
 
+/// The header that the record at `at` would have if one bit of the record were another one; nothing if it is valid as it is.
+pub(crate) fn one_bit_away<D: Device>(
+    device: &mut D,
+    at: u32,
+    room: u32,
+    salt: Option<u64>,
+) -> Result<Option<RecordHeader>, Error<D::Error>>
+where
+    D::Error: Debug,
+{
+    if room < RECORD_HEADER {
+        return Ok(None);
+    }
+    let bytes: [u8; RECORD_HEADER as usize] = read_array(device, at)?;
+    let mut difference = |(header, crc): (RecordHeader, u32)| {
+        if header.length > room {
+            return Ok(None);
+        }
+        let mut digest = header.digest(salt.unwrap_or(header.sequence));
+        read_chunks(device, at + RECORD_HEADER, header.length - RECORD_HEADER, &mut |chunk| digest.update(chunk))?;
+        Ok::<_, Error<D::Error>>(Some((header, digest.finalize() ^ crc)))
+    };
+    let Some(sound) = RecordHeader::from_bytes(&bytes, salt) else {
+        // The header's own check covers all but the first four bytes.
+        for bit in 32..8 * bytes.len() {
+            let mut bytes = bytes;
+            if let Some(byte) = bytes.get_mut(bit / 8) {
+                *byte ^= 1 << (bit % 8);
+            }
+            if let Some(candidate) = RecordHeader::from_bytes(&bytes, salt)
+                && let Some((header, 0)) = difference(candidate)?
+            {
+                return Ok(Some(header));
+            }
+        }
+        return Ok(None);
+    };
+    let Some((header, difference)) = difference(sound)? else { return Ok(None) };
+    if difference == 0 {
+        return Ok(None);
+    }
+    // A bit of the checksum itself, or a bit of the body: by how much it would change the checksum, from the last bit on.
+    let mut found = difference.count_ones() == 1;
+    let mut change = REFLECTED_POLYNOMIAL;
+    for _ in 0..8 * (header.length - RECORD_HEADER) {
+        found |= change == difference;
+        change = change >> 1 ^ if change & 1 == 1 { REFLECTED_POLYNOMIAL } else { 0 };
+    }
+    Ok(found.then_some(header))
+}
+
 /// Reads `length` bytes in chunks of 64.
 pub(crate) fn read_chunks<D: Device>(
     device: &mut D,
@@ -201,9 +255,4 @@ pub(crate) static PADDING: [u8; 4096] = [0; 4096];
 /// Zeros that pad `length` to whole units.
 pub(crate) fn padding(layout: &Layout, length: u32) -> &'static [u8] {
     PADDING.get(..(layout.padded(length) - length) as usize).unwrap_or_default()
-}
-
-/// The workspace's sizes as the layout wants them.
-pub(crate) const fn sizes<W: Workspace>() -> (u16, u8, u8) {
-    (W::OBJECTS, W::TYPES, W::ROOTS)
 }

@@ -85,6 +85,15 @@ impl Roots<'_> {
         self.slots.iter().enumerate().filter(takes).map(|(_, slot)| slot)
     }
 
+    /// The roots that are set, and the objects they lead to.
+    pub fn named(&self) -> impl Iterator<Item = (&str, ObjectId)> {
+        self.slots.iter().filter_map(|slot| {
+            let name = slot.get(1..12)?;
+            let length = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+            Some((core::str::from_utf8(name.get(..length)?).unwrap_or("?"), target(slot)?))
+        })
+    }
+
     /// The objects that roots lead to.
     pub fn targets(&self) -> impl Iterator<Item = ObjectId> {
         self.slots.iter().filter_map(target)

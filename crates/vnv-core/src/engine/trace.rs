@@ -8,7 +8,7 @@ use crate::entry::{ObjectId, SCHEMA_TYPE, flag};
 use crate::error::Error;
 use crate::memory::TypeInfo;
 use crate::policy::Policy;
-use crate::schema::Schema;
+use crate::schema::{Schema, SchemaError};
 use core::fmt::Debug;
 use vnv_alloc::OffsetAllocator;
 use vnv_storage::Device;
@@ -27,6 +27,9 @@ impl Marks {
         (self.offset, self.words)
     }
 }
+
+/// Looks at an object with its schema.
+pub type Look<'l, E> = &'l mut dyn FnMut(&E, &Schema<'_>, &[u8]) -> Result<(), SchemaError>;
 
 /// What a step of a collection came to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -182,6 +185,19 @@ where
         schema: u16,
         visit: &mut dyn FnMut(&Self, u32, ObjectId),
     ) -> Result<(), EngineError<D>> {
+        self.view(index, schema, &mut |engine, schema, object| {
+            schema.links(object, &mut |site| {
+                visit(engine, site.offset, ObjectId { index: site.index, generation: site.generation });
+            })
+        })
+    }
+
+    /// Shows a live object and the schema of its type. It is loaded on the way, and checked as far as `look` checks it.
+    ///
+    /// # Errors
+    ///
+    /// As a load; [`Error::Damaged`], also if `look` finds that the bytes do not fit the schema.
+    pub fn view(&mut self, index: u16, schema: u16, look: Look<'_, Self>) -> Result<(), EngineError<D>> {
         self.object_bytes(schema)?;
         let pinned = self.pin(schema);
         let loaded = self.object_bytes(index).map(|_| ());
@@ -194,10 +210,7 @@ where
         };
         let (object, schema) = (object_of(object), object_of(schema));
         let schema = Schema::parse(schema).map_err(|_| Error::Damaged { index })?;
-        let mut reach = |site: crate::schema::LinkSite<'_>| {
-            visit(self, site.offset, ObjectId { index: site.index, generation: site.generation });
-        };
-        let walked = schema.links(object, &mut reach);
+        let walked = look(self, &schema, object);
         if walked.is_err() {
             // It was loaded without a type: `get` must not find it resident, and unchecked.
             self.discard(index);

@@ -272,6 +272,12 @@ impl<'s> Schema<'s> {
         }
     }
 
+    /// The encoded schema.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &'s [u8] {
+        self.bytes
+    }
+
     /// Bytes of a value; 0 for a slice.
     #[must_use]
     pub const fn size(&self) -> u32 {

@@ -1,0 +1,77 @@
+//! An image: a dump of a part, or the memory file of an emulator.
+
+use crate::workspace::Tables;
+use anyhow::{Context, Result, anyhow, bail};
+use std::path::Path;
+use vnv_persist::{Heap, Layout, OpenError};
+use vnv_sim::TearStorage;
+
+/// The bytes that a heap was formatted for, and their layout.
+pub struct Image {
+    /// What the superblock says.
+    pub layout: Layout,
+    /// As many bytes as the layout's capacity.
+    pub bytes: Vec<u8>,
+    /// Bytes of the file.
+    pub file_bytes: usize,
+}
+
+pub type Opened<'m> = Heap<'m, TearStorage, Tables>;
+
+impl Image {
+    /// Reads a file; what lies behind the formatted capacity is left out.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or holds no image.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Self::from_bytes(bytes).with_context(|| format!("{} holds no image of a heap", path.display()))
+    }
+
+    /// As [`read`](Self::read), from bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub fn from_bytes(mut bytes: Vec<u8>) -> Result<Self> {
+        let file_bytes = bytes.len();
+        if bytes.len() < 64 {
+            bail!("{file_bytes} bytes are less than a superblock");
+        }
+        // The row does not matter to reading.
+        let layout = Layout::read(&mut TearStorage::from_image(bytes.clone(), 8)).map_err(told)?;
+        let capacity = layout.capacity() as usize;
+        if file_bytes < capacity {
+            bail!("the heap was formatted for {capacity} bytes, the file has only {file_bytes}");
+        }
+        bytes.truncate(capacity);
+        Ok(Self { layout, bytes, file_bytes })
+    }
+
+    /// Tables for this image.
+    #[must_use]
+    pub fn tables(&self) -> Tables {
+        Tables::new(&self.layout)
+    }
+
+    /// The bytes as storage; what is written to it does not reach the file.
+    #[must_use]
+    pub fn storage(&self) -> TearStorage {
+        TearStorage::from_image(self.bytes.clone(), self.layout.row())
+    }
+
+    /// The heap, recovered in memory as the program would recover it.
+    ///
+    /// # Errors
+    ///
+    /// What `open` finds.
+    pub fn open<'m>(&self, tables: &'m mut Tables) -> Result<Opened<'m>> {
+        Heap::open(self.storage(), tables, self.layout.options()).map_err(told)
+    }
+}
+
+/// An error of the heap as one of ours.
+pub fn told<E: std::fmt::Debug + Send + Sync + 'static>(error: OpenError<E>) -> anyhow::Error {
+    anyhow!("{error}")
+}
