@@ -1,8 +1,6 @@
 //! A workload that power-fail alarms interrupt at any instruction: the desktop form of both ways back.
 
-mod reboot;
-mod resume;
-mod workload;
+mod host;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -45,8 +43,8 @@ enum Command {
 
 fn main() -> Result<()> {
     match Arguments::parse().command {
-        Command::Resume { alarms, every } => resume::run(alarms, every),
-        Command::Reboot { kills, file } => reboot::run(kills, file),
-        Command::Live { file } => reboot::live(&file),
+        Command::Resume { alarms, every } => host::resume::run(alarms, every),
+        Command::Reboot { kills, file } => host::reboot::run(kills, file),
+        Command::Live { file } => host::reboot::live(&file),
     }
 }

@@ -1,26 +1,31 @@
 //! Entries in a ledger: each step moves an amount between two accounts, in one transaction, and counts itself.
 
-use anyhow::{Result, ensure};
-use std::sync::atomic::{AtomicU64, Ordering};
-use vnv_persist::{Durable, Error, Heap, Link, Memory};
+use board::{Failure, Reason};
+use portable_atomic::{AtomicU32, Ordering};
+use vnv_persist::{Durable, Error, Heap, Link, Memory, Options};
 use vnv_storage::Device;
 
-pub const CAPACITY: u32 = 32 * 1024;
-pub type Ram = Memory<96, 48, 6, 4, 256>;
+/// Bytes of the smallest part that holds it.
+pub const CAPACITY: u32 = 8 * 1024;
+/// Its RAM.
+pub type Ram = Memory<64, 24, 5, 3, 128>;
+/// Its heap.
 pub type Ledger<'m, D> = Heap<'m, D, Ram>;
+/// How its heap is opened.
+pub const OPTIONS: Options = Options::new(1024);
 
-const ACCOUNTS: usize = 32;
+const ACCOUNTS: usize = 16;
 const OPENING: i64 = 1000;
 
 /// Steps that are done and would be in a snapshot taken now.
-pub static STEPS: AtomicU64 = AtomicU64::new(0);
+pub static STEPS: AtomicU32 = AtomicU32::new(0);
 
-/// An account, with padding enough to make 32 of them more than the arena holds.
+/// An account, with padding enough to make all of them more than the arena holds.
 #[derive(Durable, Clone, Copy)]
 #[repr(C)]
 pub struct Account {
     balance: i64,
-    changed: u64,
+    changed: u32,
     note: [u8; 80],
 }
 
@@ -35,19 +40,23 @@ pub struct Line {
 #[derive(Durable, Clone, Copy)]
 #[repr(C)]
 pub struct Book {
-    steps: u64,
+    steps: u32,
     accounts: Link<[Line]>,
     history: Link<[u32]>,
 }
 
-fn note(step: u64) -> [u8; 80] {
+fn note(step: u32) -> [u8; 80] {
     [step as u8; 80]
 }
 
 /// Finds the book, or opens a new one.
+///
+/// # Errors
+///
+/// Those of the heap.
 pub fn book<D: Device>(heap: &Ledger<'_, D>) -> Result<Link<Book>, Error<D::Error>>
 where
-    D::Error: std::fmt::Debug,
+    D::Error: Reason,
 {
     if let Some(book) = heap.root("book")? {
         return Ok(book);
@@ -68,13 +77,18 @@ where
     Ok(book)
 }
 
-/// One step.
-pub fn step<D: Device>(heap: &Ledger<'_, D>, book: Link<Book>) -> Result<(), Error<D::Error>>
+/// One step; `begins` is told its number before anything changes. Returns the number.
+///
+/// # Errors
+///
+/// Those of the heap.
+pub fn step<D: Device>(heap: &Ledger<'_, D>, book: Link<Book>, begins: &dyn Fn(u32)) -> Result<u32, Error<D::Error>>
 where
-    D::Error: std::fmt::Debug,
+    D::Error: Reason,
 {
     let Book { steps, accounts, history } = *heap.get(book)?;
     let step = steps + 1;
+    begins(step);
     let (from, to) = (step as usize * 7 % ACCOUNTS, (step as usize * 13 + 5) % ACCOUNTS);
     let (from, to) = {
         let accounts = heap.get(accounts)?;
@@ -97,7 +111,7 @@ where
         }
         // Under guards: they are not together in a snapshot, so that only the count may change.
         2 => {
-            heap.get_range_mut(history, (step % 60) as usize..(step % 60) as usize + 4)?.fill(step as u32);
+            heap.get_range_mut(history, (step % 60) as usize..(step % 60) as usize + 4)?.fill(step);
             let mut book = heap.get_mut(book)?;
             book.steps = step;
             STEPS.store(step, Ordering::SeqCst);
@@ -115,13 +129,17 @@ where
             transaction.commit()?;
         }
     }
-    Ok(())
+    Ok(step)
 }
 
 /// Checks everything, and returns the number of steps.
-pub fn check<D: Device>(heap: &Ledger<'_, D>, book: Link<Book>) -> Result<u64>
+///
+/// # Errors
+///
+/// Those of the heap; [`Failure::Wrong`] if the books do not balance.
+pub fn check<D: Device>(heap: &Ledger<'_, D>, book: Link<Book>) -> Result<u32, Failure<D::Error>>
 where
-    D::Error: std::fmt::Debug + Send + Sync + 'static,
+    D::Error: Reason,
 {
     let Book { steps, accounts, .. } = *heap.get(book)?;
     let mut sum = 0;
@@ -129,9 +147,15 @@ where
         let account = heap.get(accounts)?[at].account;
         let account = heap.get(account)?;
         sum += account.balance;
-        ensure!(account.changed <= steps, "account {at} is ahead: {} of {steps} steps", account.changed);
-        ensure!(account.note == note(account.changed), "account {at} is a mixture of two states");
+        if account.changed > steps {
+            return Err(Failure::Wrong("an account is ahead of the book"));
+        }
+        if account.note != note(account.changed) {
+            return Err(Failure::Wrong("an account is a mixture of two states"));
+        }
     }
-    ensure!(sum == OPENING * ACCOUNTS as i64, "after {steps} steps the balances sum up to {sum}");
+    if sum != OPENING * ACCOUNTS as i64 {
+        return Err(Failure::Wrong("the balances do not sum up to what was paid in"));
+    }
     Ok(steps)
 }

@@ -1,10 +1,10 @@
 //! Resume: the arena is overwritten in the persist-finished handler, and filled again from storage.
 
-use crate::workload::{CAPACITY, Ledger, Ram, book, check, step};
 use anyhow::{Result, ensure};
+use persist::{CAPACITY, Ledger, OPTIONS, Ram, book, check, step};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
-use vnv_persist::{Arena, Heap, Options, PowerFail, Resume, ResumeError, signal::Signal};
+use vnv_persist::{Arena, Heap, PowerFail, Resume, ResumeError, signal::Signal};
 use vnv_storage::RamStorage;
 
 static POWER_FAIL: PowerFail = PowerFail::new().with_resume(Resume { persisted, failed });
@@ -26,7 +26,7 @@ fn failed(error: ResumeError) -> ! {
 pub fn run(alarms: u32, every: u64) -> Result<()> {
     let started = Instant::now();
     let mut memory = Ram::new();
-    let options = Options::new(1024).guards(4);
+    let options = OPTIONS.guards(4);
     let heap: Ledger<'_, _> = Heap::format(RamStorage::<{ CAPACITY as usize }>::new(), &mut memory, options)?;
     // SAFETY: this thread runs the heap.
     let _signal = unsafe { Signal::new(&POWER_FAIL, libc::SIGUSR1)? };
@@ -43,9 +43,9 @@ pub fn run(alarms: u32, every: u64) -> Result<()> {
             }
         });
         let lived = POWER_FAIL.protect(&heap, || {
-            let mut steps = 0u64;
+            let mut steps = 0u32;
             while PERSISTED.load(Ordering::SeqCst) < alarms {
-                step(&heap, book)?;
+                step(&heap, book, &|_| {})?;
                 steps += 1;
                 if steps % 16 == 0 {
                     let found = check(&heap, book)?;
