@@ -1,0 +1,174 @@
+//! Power is cut again and again; each time the firmware's own words and the image on the host must agree on a legal state.
+
+use crate::boards::{Board, Time};
+use crate::machine::Machine;
+use anyhow::{Context, Result, bail, ensure};
+use std::path::Path;
+use std::time::{Duration, Instant};
+use vnv::{Contents, Image, verify};
+
+/// What an application says of its state, in the lines of one life.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Said {
+    /// What it found when it started.
+    opened: Option<u64>,
+    /// What it was told is durable.
+    safe: Option<u64>,
+    /// The furthest it may have come.
+    begun: Option<u64>,
+}
+
+/// An application whose state is a number that only rises.
+struct App {
+    /// The root, and the field below it.
+    root: &'static str,
+    field: &'static str,
+    read: fn(&str, &mut Said),
+}
+
+fn number(line: &str, before: &str) -> Option<u64> {
+    line.strip_prefix(before)?.split([' ', '(']).next()?.parse().ok()
+}
+
+const COUNTER: App = App {
+    root: "counter",
+    field: "count",
+    read: |line, said| {
+        if line.starts_with("start number") {
+            said.opened = line.rsplit(' ').next().and_then(|count| count.parse().ok());
+            said.begun = said.opened.map(|count| count + 1);
+        } else if let Some(count) = number(line, "counted to ") {
+            said.safe = Some(count);
+            said.begun = Some(count + 1);
+        }
+    },
+};
+
+const PERSIST: App = App {
+    root: "book",
+    field: "steps",
+    read: |line, said| {
+        if let Some(steps) = number(line, "opened ") {
+            said.opened = Some(steps);
+            said.begun = said.begun.max(Some(steps));
+        } else if let Some(steps) = number(line, "begins ") {
+            said.begun = Some(steps);
+        } else if let Some(steps) = number(line, "committed ").or_else(|| number(line, "saved ")) {
+            said.safe = said.safe.max(Some(steps));
+        }
+    },
+};
+
+/// Where power is cut.
+#[derive(Clone, Copy, Debug)]
+enum Cut {
+    /// After a time of ours.
+    After(Duration),
+    /// After so many bytes on the bus.
+    AtByte(u32),
+}
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ z >> 31
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+}
+
+/// One life: from power-on to the cut. Returns its words, and prints them on request.
+fn live(board: Board, elf: &Path, memory: &Path, app: &App, cut: Cut, aloud: bool) -> Result<Said> {
+    let mut machine = Machine::new(board, elf, memory, Time::Fast, 0)?;
+    match cut {
+        Cut::After(time) => {
+            machine.run()?;
+            std::thread::sleep(time);
+        }
+        Cut::AtByte(count) => machine.run_until_byte(count)?,
+    }
+    machine.cut()?;
+    let mut said = Said::default();
+    while let Ok(line) = machine.lines.recv() {
+        if aloud {
+            println!("    {line}");
+        }
+        ensure!(!line.starts_with("ERROR"), "the firmware says: {line}");
+        (app.read)(&line, &mut said);
+    }
+    Ok(said)
+}
+
+/// What the host finds in the memory file: the number, or nothing if nothing was ever made durable.
+fn on_the_host(memory: &Path, app: &App) -> Result<(Option<u64>, bool)> {
+    let image = match Image::read(memory) {
+        Ok(image) => image,
+        Err(error) if format!("{error:#}").contains("blank") => return Ok((None, false)),
+        Err(error) => return Err(error),
+    };
+    let verdict = verify(&image)?;
+    ensure!(verdict.damage.is_empty(), "`vnv verify`: {:?}", verdict.damage);
+    let contents = Contents::of(&image)?;
+    let value = contents.root(app.root).and_then(|object| object.value.get(app.field)?.as_u64());
+    Ok((value, contents.snapshot))
+}
+
+/// Cuts power `cuts` times.
+pub fn run(board: Board, elf: &Path, cuts: u32, seed: u64) -> Result<()> {
+    let app = match elf.file_name().and_then(|name| name.to_str()) {
+        Some("counter") => &COUNTER,
+        Some("persist") => &PERSIST,
+        _ => bail!("it is not known what to check of {}; `counter` and `persist` are", elf.display()),
+    };
+    let start = Instant::now();
+    let folder = tempfile::tempdir()?;
+    let memory = folder.path().join("fram.bin");
+    let mut random = Random(seed);
+    // What the last life left.
+    let mut left = None;
+    let (mut snapshots, mut silent) = (0, 0);
+    for round in 0..cuts {
+        // Half of the cuts by time, half by byte, a few of those in the first frames of a life.
+        let cut = match round % 4 {
+            0 | 2 => Cut::After(Duration::from_micros(random.below(150_000))),
+            1 => Cut::AtByte(1 + random.below(4_000) as u32),
+            _ => Cut::AtByte(1 + random.below(20_000) as u32),
+        };
+        let replay = format!("cut {round} of seed {seed}, {cut:?}");
+        let said = live(board, elf, &memory, app, cut, round < 2).with_context(|| replay.clone())?;
+        let (found, snapshot) = on_the_host(&memory, app).with_context(|| replay.clone())?;
+        snapshots += u32::from(snapshot);
+        if let Some(opened) = said.opened {
+            ensure!(opened == left.unwrap_or(0), "{replay}: the firmware found {opened}, the host {left:?} before");
+        } else {
+            silent += 1;
+        }
+        let safe = said.safe.max(said.opened.filter(|_| left.is_some())).max(left);
+        let begun = said.begun.max(left).max(Some(0));
+        ensure!(
+            found >= safe && found <= begun,
+            "{replay}: the image holds {found:?}; {safe:?} was durable, {begun:?} begun; {said:?}"
+        );
+        left = found;
+        if (round + 1) % 25 == 0 {
+            eprintln!("{} of {cuts} cuts, {} is {}", round + 1, app.field, left.unwrap_or(0));
+        }
+    }
+    println!(
+        "{}: {cuts} cuts, {snapshots} left a snapshot, {silent} before the first word; {} came to {}; every image verified, \
+         every state legal; {:.1} s",
+        board.name(),
+        app.field,
+        left.unwrap_or(0),
+        start.elapsed().as_secs_f64()
+    );
+    Ok(())
+}

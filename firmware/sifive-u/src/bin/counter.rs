@@ -1,0 +1,8 @@
+#![no_std]
+#![no_main]
+
+#[riscv_rt::entry]
+fn main() -> ! {
+    let (storage, mut board) = sifive_u::take();
+    emulated::finish(counter::run(storage, &mut board))
+}
