@@ -51,6 +51,14 @@ impl Board {
         }
     }
 
+    /// The register that holds chip select, and its value while it is low.
+    pub const fn chip_select_register(self) -> (u32, u32) {
+        match self {
+            Self::SifiveU => (0x1005_0018, 2),
+            Self::Ast1030 => (0x7E63_0010, 3),
+        }
+    }
+
     /// QEMU's arguments; `pace`: milliseconds of each pause of the application.
     pub fn arguments(self, elf: &Path, memory: &Path, time: Time, pace: u32) -> Vec<String> {
         let (elf, memory) = (elf.display(), memory.display());

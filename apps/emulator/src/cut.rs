@@ -62,10 +62,24 @@ const PERSIST: App = App {
 /// Where power is cut.
 #[derive(Clone, Copy, Debug)]
 enum Cut {
-    /// After a time of ours.
+    /// So long after power-on.
     After(Duration),
-    /// After so many bytes on the bus.
+    /// So many bytes on the bus after power-on: in the recovery.
     AtByte(u32),
+    /// The application is at work for so long, then so many bytes go over the bus.
+    AtWork(Duration, u32),
+}
+
+impl Cut {
+    /// The next one of a sequence.
+    fn draw(round: u32, random: &mut Random) -> Self {
+        let mut time = || Duration::from_micros(random.below(120_000));
+        match round % 4 {
+            0 => Self::After(time()),
+            1 => Self::AtByte(1 + random.below(5_000) as u32),
+            _ => Self::AtWork(time(), 1 + random.below(1_500) as u32),
+        }
+    }
 }
 
 /// SplitMix64.
@@ -85,26 +99,36 @@ impl Random {
     }
 }
 
-/// One life: from power-on to the cut. Returns its words, and prints them on request.
-fn live(board: Board, elf: &Path, memory: &Path, app: &App, cut: Cut, aloud: bool) -> Result<Said> {
+/// Longest time until an application says its first word.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One life: from power-on to the cut. Returns its words, which it prints if it is `aloud`, and whether the part was selected.
+fn live(board: Board, elf: &Path, memory: &Path, app: &App, cut: Cut, aloud: bool) -> Result<(Said, bool)> {
     let mut machine = Machine::new(board, elf, memory, Time::Fast, 0)?;
+    let mut first = None;
     match cut {
         Cut::After(time) => {
             machine.run()?;
             std::thread::sleep(time);
         }
         Cut::AtByte(count) => machine.run_until_byte(count)?,
+        Cut::AtWork(time, count) => {
+            machine.run()?;
+            first = Some(machine.lines.recv_timeout(PATIENCE).context("the firmware says nothing")?);
+            std::thread::sleep(time);
+            machine.run_until_byte(count)?;
+        }
     }
-    machine.cut()?;
+    let is_selected = machine.cut()?;
     let mut said = Said::default();
-    while let Ok(line) = machine.lines.recv() {
+    for line in first.into_iter().chain(std::iter::from_fn(|| machine.lines.recv().ok())) {
         if aloud {
             println!("    {line}");
         }
         ensure!(!line.starts_with("ERROR"), "the firmware says: {line}");
         (app.read)(&line, &mut said);
     }
-    Ok(said)
+    Ok((said, is_selected))
 }
 
 /// What the host finds in the memory file: the number, or nothing if nothing was ever made durable.
@@ -134,16 +158,16 @@ pub fn run(board: Board, elf: &Path, cuts: u32, seed: u64) -> Result<()> {
     let mut random = Random(seed);
     // What the last life left.
     let mut left = None;
-    let (mut snapshots, mut silent) = (0, 0);
+    let (mut snapshots, mut silent, mut selected) = (0, 0, 0);
     for round in 0..cuts {
-        // Half of the cuts by time, half by byte, a few of those in the first frames of a life.
-        let cut = match round % 4 {
-            0 | 2 => Cut::After(Duration::from_micros(random.below(150_000))),
-            1 => Cut::AtByte(1 + random.below(4_000) as u32),
-            _ => Cut::AtByte(1 + random.below(20_000) as u32),
-        };
+        let cut = Cut::draw(round, &mut random);
         let replay = format!("cut {round} of seed {seed}, {cut:?}");
-        let said = live(board, elf, &memory, app, cut, round < 2).with_context(|| replay.clone())?;
+        let aloud = round < 4;
+        if aloud {
+            println!("  life {round}, {cut:?}");
+        }
+        let (said, is_selected) = live(board, elf, &memory, app, cut, aloud).with_context(|| replay.clone())?;
+        selected += u32::from(is_selected);
         let (found, snapshot) = on_the_host(&memory, app).with_context(|| replay.clone())?;
         snapshots += u32::from(snapshot);
         if let Some(opened) = said.opened {
@@ -163,8 +187,8 @@ pub fn run(board: Board, elf: &Path, cuts: u32, seed: u64) -> Result<()> {
         }
     }
     println!(
-        "{}: {cuts} cuts, {snapshots} left a snapshot, {silent} before the first word; {} came to {}; every image verified, \
-         every state legal; {:.1} s",
+        "{}: {cuts} cuts, {selected} of them inside a frame, {snapshots} left a snapshot, {silent} came before the first word; {} came \
+         to {}; every image verified, every state legal; {:.1} s",
         board.name(),
         app.field,
         left.unwrap_or(0),

@@ -43,9 +43,13 @@ impl Gdb {
     /// Stops the machine at each write to these bytes.
     pub fn watch_writes(&mut self, (address, bytes): (u32, u32)) -> Result<()> {
         self.send(&format!("Z2,{address:x},{bytes}"))?;
-        match self.receive()?.as_str() {
-            "OK" => Ok(()),
-            answer => bail!("QEMU sets no watchpoint: `{answer}`"),
+        loop {
+            match self.receive()?.as_str() {
+                "OK" => return Ok(()),
+                // That the machine was stopped when we came.
+                stop if stop.starts_with('T') => {}
+                answer => bail!("QEMU sets no watchpoint: `{answer}`"),
+            }
         }
     }
 

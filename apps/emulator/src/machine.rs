@@ -6,6 +6,7 @@ use crate::log::lines;
 use crate::qmp::Qmp;
 use anyhow::{Context, Result};
 use serde_json::json;
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -50,12 +51,18 @@ impl Machine {
             .arg(format!("unix:{},server=on,wait=off", gdb.display()))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             // Ctrl-C is for us.
             .process_group(0);
         let mut child = command.spawn().with_context(|| {
             format!("`{}` cannot be run; on Debian: apt-get install qemu-system-misc qemu-system-arm", board.program())
         })?;
         let output = child.stdout.take().context("it is piped")?;
+        let errors = BufReader::new(child.stderr.take().context("it is piped")?);
+        std::thread::spawn(move || {
+            let told = errors.lines().map_while(Result::ok).filter(|line| !line.contains(": warning: "));
+            told.for_each(|line| eprintln!("{line}"));
+        });
         let lines = lines(output, elf)?;
         let mut qmp = Qmp::new(&qmp)?;
         if let Some((object, property, value)) = board.wiring() {
@@ -80,20 +87,20 @@ impl Machine {
         Ok(())
     }
 
-    /// Cuts power. What the part was given is in the memory file, a frame that is not over included.
-    pub fn cut(&mut self) -> Result<()> {
+    /// Cuts power. What the part was given is in the memory file, a frame that is not over included. Returns whether there was
+    /// one: whether chip select was low.
+    pub fn cut(&mut self) -> Result<bool> {
         self.qmp.execute("stop", json!({}))?;
+        let (register, low) = self.board.chip_select_register();
+        let dump =
+            self.qmp.execute("human-monitor-command", json!({"command-line": format!("xp/1wx {register:#x}")}))?;
+        let is_selected = dump.as_str().is_some_and(|dump| dump.trim().ends_with(&format!("{low:#010x}")));
         // Lets the model of the part write out what it holds back.
         self.qmp.execute("xen-save-devices-state", json!({"filename": "/dev/null", "live": false}))?;
-        let drive = match self.board {
-            Board::SifiveU => "fr",
-            Board::Ast1030 => "fr",
-        };
-        let flush = format!("qemu-io {drive} aio_flush");
-        self.qmp.execute("human-monitor-command", json!({"command-line": flush}))?;
+        self.qmp.execute("human-monitor-command", json!({"command-line": "qemu-io fr aio_flush"}))?;
         self.child.kill()?;
         self.child.wait()?;
-        Ok(())
+        Ok(is_selected)
     }
 }
 

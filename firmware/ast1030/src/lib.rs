@@ -15,7 +15,7 @@ use vnv_storage::OwnedSpiFram;
 /// The core's clock.
 const CLOCK_HZ: u32 = 200_000_000;
 /// Time between two ticks, each of which is an alarm.
-const TICK_MICROSECONDS: u32 = 1_300;
+const TICK_MICROSECONDS: u32 = 500;
 
 static TICKS: AtomicU32 = AtomicU32::new(0);
 
