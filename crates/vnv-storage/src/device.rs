@@ -50,7 +50,8 @@ where
     /// `stop` is asked, and only if it returns `true` the frame ends there.
     ///
     /// Returns the bytes written, a prefix of the whole; the rest can be sent by another call. A device on a
-    /// shared bus cannot end a frame early: it writes everything, and the frame is the wait.
+    /// shared bus cannot end a frame early: it writes everything, and the frame is the wait. A device with pages ends
+    /// between two of them.
     ///
     /// # Errors
     ///
@@ -69,7 +70,8 @@ where
     /// Writes what `pieces` hands out, starting at `offset`, in one bus transaction if the device can: nothing has to
     /// lie together in memory, and the number of pieces does not matter. At most `length` bytes are taken.
     ///
-    /// By default, and on a shared bus, 256 bytes are collected on the stack for each transaction.
+    /// By default, and on a shared bus, 256 bytes are collected on the stack for each transaction; for an EEPROM, the
+    /// bytes of each page.
     ///
     /// # Errors
     ///
@@ -94,7 +96,8 @@ where
         Ok(bytes.len() as u32)
     }
 
-    /// Makes all earlier writes durable. A no-op on FRAM, where a byte is stored when its last bit is clocked in.
+    /// Makes all earlier writes durable. A no-op on FRAM, where a byte is stored when its last bit is clocked in; on an
+    /// EEPROM it waits for the end of the last write cycle.
     ///
     /// # Errors
     ///
@@ -112,6 +115,28 @@ pub(crate) fn write_staged<D: Device + ?Sized>(
 where
     D::Error: Debug,
 {
+    in_stages(offset, length, None, pieces, &mut |position, bytes| {
+        device.write_gather(position, &[bytes]).map(ControlFlow::Continue)
+    })
+}
+
+/// Takes the bytes of a write, the offset of the first one in front; `Break`: no more of them.
+type Stage<'w, E> = &'w mut dyn FnMut(u32, &[u8]) -> Result<ControlFlow<()>, E>;
+
+/// Collects at most `length` bytes of `pieces` for writes of up to [`STAGE`] bytes each, of which none crosses a
+/// multiple of `page`.
+pub(crate) fn in_stages<E>(
+    offset: u32,
+    length: u32,
+    page: Option<u32>,
+    pieces: Pieces<'_>,
+    write: Stage<'_, E>,
+) -> Result<(), E> {
+    // Bytes of a write that begins at `position`: at least 1.
+    let room = |position: u32| {
+        let page = page.map_or(STAGE as u32, |page| page.saturating_sub(position.checked_rem(page).unwrap_or(0)));
+        (page as usize).clamp(1, STAGE)
+    };
     let mut staged = heapless::Vec::<u8, STAGE>::new();
     let (mut position, mut left) = (offset, length as usize);
     let mut result = Ok(());
@@ -119,22 +144,31 @@ where
         let mut rest = bytes.get(..left.min(bytes.len())).unwrap_or_default();
         left = left.saturating_sub(rest.len());
         while !rest.is_empty() {
-            let (now, later) = rest.split_at(rest.len().min(STAGE.saturating_sub(staged.len())));
+            let most = room(position);
+            let (now, later) = rest.split_at(rest.len().min(most.saturating_sub(staged.len())));
             // It fits: that is how much was split off.
             let _ = staged.extend_from_slice(now);
             rest = later;
-            if staged.is_full() {
-                result = device.write_gather(position, &[&staged]);
-                position = position.saturating_add(STAGE as u32);
-                staged.clear();
-                if result.is_err() {
-                    return ControlFlow::Break(());
+            if staged.len() >= most {
+                match write(position, &staged) {
+                    Ok(ControlFlow::Continue(())) => {}
+                    Ok(ControlFlow::Break(())) => return ControlFlow::Break(()),
+                    Err(error) => {
+                        result = Err(error);
+                        return ControlFlow::Break(());
+                    }
                 }
+                position = position.saturating_add(most as u32);
+                staged.clear();
             }
         }
         ControlFlow::Continue(())
     });
     result?;
     // A stream that is given up ends at once.
-    if staged.is_empty() || ended.is_break() { Ok(()) } else { device.write_gather(position, &[&staged]) }
+    if !staged.is_empty() && ended.is_continue() {
+        // It was the last one in any case.
+        let _ = write(position, &staged)?;
+    }
+    Ok(())
 }

@@ -2,12 +2,15 @@
 
 use embedded_storage::{ReadStorage, Storage};
 
-use super::protocol::{READ, WREN, WRITE, addressed, command};
-use super::{Error, Part, Stop, Transport};
-use crate::device::write_staged;
-use crate::{Device, Pieces, bounds, fault};
+use core::ops::ControlFlow;
 
-/// An SPI FRAM part; see [`SpiFram`](super::SpiFram) for a shared bus and [`OwnedSpiFram`](super::OwnedSpiFram) for
+use super::protocol::{READ, WRITE, addressed};
+use super::ready::State;
+use super::{Error, Part, Stop, Transport};
+use crate::device::{in_stages, write_staged};
+use crate::{Device, Pieces, bounds};
+
+/// An SPI FRAM, MRAM or EEPROM part; see [`SpiFram`](super::SpiFram) for a shared bus and [`OwnedSpiFram`](super::OwnedSpiFram) for
 /// one of its own.
 ///
 /// Addresses are checked exactly: an access may end on the last byte, and none rolls over to the first. An empty
@@ -19,19 +22,26 @@ use crate::{Device, Pieces, bounds, fault};
 /// A byte is stored when its eighth bit has been clocked in (DS501-00015, "WRITE"), so
 /// [`sync`](Device::sync) does nothing.
 ///
+/// An EEPROM ([`Part::page_size`]) is written page by page: a write of `n` bytes touches `p` pages (`n` = 64 at the
+/// beginning of a page: 1; elsewhere: 2) and takes `p` times WREN, WRITE and a write cycle of up to
+/// [`Part::write_cycle_us`], 5 ms. The bytes of a page are collected on the stack (256 bytes). The driver does not wait
+/// behind the last page, but before the next access or in [`sync`](Device::sync), with RDSR frames of 2 bytes until WIP
+/// is 0; the processor is free meanwhile. After [`Part::max_polls`] of them it gives up with [`Error::Busy`].
+///
 /// A write to a block that the part protects is dropped by the part without an error: ask
 /// [`block_protect`](Fram::block_protect) once where a part has had another life before.
 #[derive(Debug)]
 pub struct Fram<T> {
     pub(super) transport: T,
     pub(super) part: Part,
+    pub(super) state: State,
 }
 
 impl<T> Fram<T> {
-    /// A driver of `part` over `transport`, without any bus traffic. The part has been powered for 0.6 ms already
-    /// (DS501-00015, "Power-on/off sequence"), or [`probe`](Fram::probe) is called first.
+    /// A driver of `part` over `transport`, without any bus traffic. The part has been powered for
+    /// [`Part::power_up_us`] already, or [`probe`](Fram::probe) is called first.
     pub const fn from_transport(transport: T, part: Part) -> Self {
-        Self { transport, part }
+        Self { transport, part, state: State::unknown(&part) }
     }
 
     /// Ends the driver and returns the transport.
@@ -54,6 +64,9 @@ impl<T: Transport> Fram<T> {
             .filter(|total| bounds::inside(self.capacity(), offset, *total))
             .and_then(|total| u32::try_from(total).ok())
             .ok_or(Error::OutOfBounds)?;
+        if self.part.page_size.is_some() {
+            return self.write_pages(offset, total, &mut |sink| slices.iter().try_for_each(|slice| sink(slice)), stop);
+        }
         let mut written = 0;
         let mut rest = slices;
         while written < total {
@@ -63,17 +76,39 @@ impl<T: Transport> Fram<T> {
                 Some(stop) => Some(&mut **stop),
                 None => None,
             };
-            if !fault!(WriteWithoutEnable) {
-                self.transport.write(&command(WREN), &[], None)?;
-            }
-            let header = addressed(WRITE, &self.part, offset.saturating_add(written));
-            let sent = self.transport.write(&header, frame, again)?;
+            let sent = self.write_frame(offset.saturating_add(written), frame, again)?;
             written = written.saturating_add(sent);
             if sent < length || length == 0 {
                 break;
             }
             rest = later;
         }
+        Ok(written)
+    }
+
+    /// WREN, and one WRITE frame with slices that fit. Returns the bytes written.
+    fn write_frame(&mut self, offset: u32, slices: &[&[u8]], stop: Stop<'_>) -> Result<u32, Failure<T>> {
+        self.enable_write()?;
+        self.transport.write(&addressed(WRITE, &self.part, offset), slices, stop)
+    }
+
+    /// Writes an EEPROM: what `pieces` hands out, each page in a frame of its own, or the pages before the one at which
+    /// `stop` says so. Returns the bytes written.
+    fn write_pages(
+        &mut self,
+        offset: u32,
+        length: u32,
+        pieces: Pieces<'_>,
+        mut stop: Stop<'_>,
+    ) -> Result<u32, Failure<T>> {
+        let mut written = 0u32;
+        in_stages(offset, length, self.part.page_size, pieces, &mut |position, bytes| {
+            if written > 0 && stop.as_mut().is_some_and(|stop| stop()) {
+                return Ok(ControlFlow::Break(()));
+            }
+            written = written.saturating_add(self.write_frame(position, &[bytes], None)?);
+            Ok(ControlFlow::Continue(()))
+        })?;
         Ok(written)
     }
 }
@@ -95,6 +130,7 @@ impl<T: Transport> ReadStorage for Fram<T> {
         if bytes.is_empty() {
             return Ok(());
         }
+        self.ready()?;
         self.transport.read(&addressed(READ, &self.part, offset), bytes, None).map(|_| ())
     }
 
@@ -114,12 +150,14 @@ impl<T: Transport> Device for Fram<T> {
         self.part.row_size
     }
 
-    /// One WREN and one WRITE frame for each [`Transport::MAX_SLICES`] slices that are not empty.
+    /// One WREN and one WRITE frame for each [`Transport::MAX_SLICES`] slices that are not empty; on an EEPROM for each
+    /// page, whatever the number of slices.
     fn write_gather(&mut self, offset: u32, slices: &[&[u8]]) -> Result<(), Self::Error> {
         self.write_slices(offset, slices, None).map(|_| ())
     }
 
-    /// Ends early only on a bus of its own ([`Owned`](super::Owned)), between two chunks.
+    /// Ends early only on a bus of its own ([`Owned`](super::Owned)), between two chunks. On an EEPROM on any bus, but
+    /// between two pages: the write cycle of the last one goes on, and delays the next access.
     fn write_abortable(
         &mut self,
         offset: u32,
@@ -130,15 +168,19 @@ impl<T: Transport> Device for Fram<T> {
     }
 
     /// One WREN and one WRITE frame on a bus of its own ([`Owned`](super::Owned)); on a shared one such a pair for
-    /// each 256 bytes.
+    /// each 256 bytes; on an EEPROM for each page.
     fn write_stream(&mut self, offset: u32, length: u32, pieces: Pieces<'_>) -> Result<(), Self::Error> {
-        if !T::STREAMS {
+        let paged = self.part.page_size.is_some();
+        if !T::STREAMS && !paged {
             return write_staged(self, offset, length, pieces);
         }
         if !bounds::inside(self.capacity(), offset, length as usize) {
             return Err(Error::OutOfBounds);
         }
-        self.transport.write(&command(WREN), &[], None)?;
+        if paged {
+            return self.write_pages(offset, length, pieces, None).map(|_| ());
+        }
+        self.enable_write()?;
         let mut left = length as usize;
         self.transport.stream(&addressed(WRITE, &self.part, offset), &mut |sink| {
             pieces(&mut |bytes| {
@@ -163,11 +205,13 @@ impl<T: Transport> Device for Fram<T> {
         if bytes.is_empty() {
             return Ok(0);
         }
+        self.ready()?;
         self.transport.read(&addressed(READ, &self.part, offset), bytes, Some(stop))
     }
 
+    /// Nothing on FRAM and MRAM; on an EEPROM RDSR frames until the last write cycle has ended.
     fn sync(&mut self) -> Result<(), Self::Error> {
-        Ok(())
+        self.ready()
     }
 }
 

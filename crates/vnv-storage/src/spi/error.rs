@@ -15,6 +15,11 @@ pub enum Error<B, P> {
     ChipSelect(P),
     /// The access ends beyond the last byte of the part; nothing was sent.
     OutOfBounds,
+    /// The part is still busy with a write cycle after at least twice the time that its data sheet allows; the access
+    /// was not begun. What was written before stands, apart from the page of that cycle, and the next access asks again.
+    Busy,
+    /// The part [sleeps](super::Fram::sleep); nothing was sent. [Wake](super::Fram::wake) it first.
+    Asleep,
 }
 
 /// Why a part was not accepted.
@@ -51,6 +56,23 @@ pub enum StatusError<B, P> {
     },
 }
 
+/// Why a part was not put to sleep or not woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum SleepError<B, P> {
+    /// The bus or the pin failed, or the part was busy. Whether it sleeps is not known: [wake](super::Fram::wake) it.
+    Access(Error<B, P>),
+    /// The part has no sleep mode ([`Part::sleep`](super::Part::sleep)); nothing was sent.
+    NoSleepMode,
+}
+
+impl<B, P> From<Error<B, P>> for SleepError<B, P> {
+    fn from(error: Error<B, P>) -> Self {
+        Self::Access(error)
+    }
+}
+
 impl<B, P> From<Error<B, P>> for ProbeError<B, P> {
     fn from(error: Error<B, P>) -> Self {
         Self::Access(error)
@@ -69,6 +91,8 @@ impl<B: fmt::Debug, P: fmt::Debug> fmt::Display for Error<B, P> {
             Self::Bus(error) => write!(formatter, "the bus failed: {error:?}"),
             Self::ChipSelect(error) => write!(formatter, "chip select failed: {error:?}"),
             Self::OutOfBounds => formatter.write_str("access beyond the end of the device"),
+            Self::Busy => formatter.write_str("the part does not end its write cycle"),
+            Self::Asleep => formatter.write_str("the part sleeps"),
         }
     }
 }
@@ -95,6 +119,16 @@ impl<B: fmt::Debug, P: fmt::Debug> fmt::Display for StatusError<B, P> {
     }
 }
 
+impl<B: fmt::Debug, P: fmt::Debug> fmt::Display for SleepError<B, P> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Access(error) => error.fmt(formatter),
+            Self::NoSleepMode => formatter.write_str("the part has no sleep mode"),
+        }
+    }
+}
+
 impl<B: fmt::Debug, P: fmt::Debug> core::error::Error for Error<B, P> {}
+impl<B: fmt::Debug, P: fmt::Debug> core::error::Error for SleepError<B, P> {}
 impl<B: fmt::Debug, P: fmt::Debug> core::error::Error for ProbeError<B, P> {}
 impl<B: fmt::Debug, P: fmt::Debug> core::error::Error for StatusError<B, P> {}

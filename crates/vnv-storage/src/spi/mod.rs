@@ -1,4 +1,4 @@
-//! The driver of SPI FRAM parts.
+//! The driver of SPI FRAM, MRAM and EEPROM parts.
 
 mod driver;
 mod error;
@@ -6,14 +6,16 @@ mod owned;
 mod part;
 mod probe;
 mod protocol;
+mod ready;
 mod shared;
+mod sleep;
 mod status;
 mod transport;
 
 pub use driver::Fram;
-pub use error::{Error, ProbeError, StatusError};
+pub use error::{Error, ProbeError, SleepError, StatusError};
 pub use owned::{Owned, OwnedSpiFram};
-pub use part::{AddressWidth, Part};
+pub use part::{AddressWidth, Part, SleepMode, WakeUp};
 pub use shared::{Shared, SpiFram};
 pub use status::{BlockProtect, Status};
 pub use transport::{Header, Stop, Transport};

@@ -49,7 +49,7 @@ impl<BUS: SpiBus, CS: OutputPin> Fram<Owned<BUS, CS>> {
         Ok(fram)
     }
 
-    /// A driver that believes that `part` is there, has been powered for 0.6 ms, and that chip select is high. No bus
+    /// A driver that believes that `part` is there, has been powered for [`Part::power_up_us`], and that chip select is high. No bus
     /// traffic.
     pub const fn without_probe(bus: BUS, chip_select: CS, part: Part) -> Self {
         Self::from_transport(Owned { bus, chip_select, chunk_size: CHUNK_SIZE }, part)

@@ -10,6 +10,26 @@ pub enum AddressWidth {
     Three,
 }
 
+/// What wakes a part that sleeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum WakeUp {
+    /// A fall of chip select, whatever is sent then.
+    ChipSelect,
+    /// The opcode WAKE, ABh, in a frame of its own.
+    Opcode,
+}
+
+/// The sleep mode of a part that has one; it is entered by the opcode SLEEP, B9h, in a frame of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct SleepMode {
+    /// What ends it.
+    pub wake_up: WakeUp,
+    /// From there to the next access (t_REC), in microseconds.
+    pub recovery_us: u32,
+}
+
 /// What the driver, and a simulator, must know about a part.
 ///
 /// The known parts are constants. Another part of the same command set is described with [`new`](Part::new) and the
@@ -40,18 +60,33 @@ pub struct Part {
     pub write_enable_survives_write: bool,
     /// Bytes that may be damaged together by a torn write: a power of two.
     pub row_size: u32,
-    /// Highest clock in Hz over the whole supply range of the part, to configure the bus with.
+    /// Highest clock in Hz, to configure the bus with: over the whole supply range of the part, unless its constant says
+    /// otherwise.
     pub max_clock_hz: u32,
+    /// From power-on to the first access, in microseconds.
+    pub power_up_us: u32,
+    /// Of an EEPROM: the bytes that one WRITE can store, a power of two; a longer one wraps inside its page. `None` for
+    /// FRAM and MRAM, which store what is sent.
+    pub page_size: Option<u32>,
+    /// Longest write cycle behind each WRITE and WRSR of an EEPROM, in microseconds; 0 for FRAM and MRAM.
+    pub write_cycle_us: u32,
+    /// The sleep mode, if the part has one.
+    pub sleep: Option<SleepMode>,
 }
+
+/// Sleep from which a fall of chip select wakes.
+const SLEEP_UNTIL_SELECTED: SleepMode = SleepMode { wake_up: WakeUp::ChipSelect, recovery_us: 400 };
 
 impl Part {
     /// 8 KiB, 20 MHz, 3.0 to 5.5 V (DS501-00015). The data sheet is silent on rows: 8 bytes are assumed.
     pub const MB85RS64V: Self = Self::new("MB85RS64V", 8 * 1024, AddressWidth::Two).with_id([0x04, 0x7F, 0x03, 0x02]);
 
-    /// 256 KiB, 25 MHz (DS501-00023). The data sheet is silent on rows: 8 bytes are assumed.
+    /// 256 KiB, 25 MHz, sleep with a recovery of 400 us (DS501-00023). The data sheet is silent on rows: 8 bytes are
+    /// assumed.
     pub const MB85RS2MT: Self = Self::new("MB85RS2MT", 256 * 1024, AddressWidth::Three)
         .with_id([0x04, 0x7F, 0x28, 0x03])
-        .with_max_clock_hz(25_000_000);
+        .with_max_clock_hz(25_000_000)
+        .with_sleep(SLEEP_UNTIL_SELECTED);
 
     /// 256 KiB, 33 MHz (40 MHz in the upper supply range), rows of 4 bytes, WEL stays set (DS501-00032).
     pub const MB85RS2MTA: Self = Self::new("MB85RS2MTA", 256 * 1024, AddressWidth::Three)
@@ -67,11 +102,52 @@ impl Part {
         .with_row_size::<4>()
         .with_max_clock_hz(33_000_000);
 
-    /// Every part of the table above.
-    pub const ALL: [Self; 4] = [Self::MB85RS64V, Self::MB85RS2MT, Self::MB85RS2MTA, Self::MB85RS4MT];
+    /// 512 KiB of FRAM, 40 MHz, sleep with a recovery of 400 us. Rows of 8 bytes (64 bits), as in its siblings.
+    ///
+    /// It answers RDID with 9 bytes, 7F 7F 7F 7F 7F 7F C2 and two of the product, and these contain the revision of the
+    /// die: a comparison would refuse good parts. It has therefore no `id` here, and is probed by its write enable latch.
+    pub const CY15B104Q: Self = Self::new("CY15B104Q", 512 * 1024, AddressWidth::Three)
+        .with_max_clock_hz(40_000_000)
+        .with_power_up_us(1000)
+        .with_sleep(SLEEP_UNTIL_SELECTED);
 
-    /// A part of `capacity` bytes without id, whose WEL clears after each write, with rows of 8 bytes and a clock of
-    /// up to 20 MHz.
+    /// 512 KiB of MRAM, 40 MHz, unlimited endurance, without id; sleep and the opcode WAKE, with a recovery of 400 us
+    /// (EST00459). Rows are unknown: 8 bytes are assumed. So is that WEL clears after a write, the stricter case.
+    pub const MR25H40: Self = Self::new("MR25H40", 512 * 1024, AddressWidth::Three)
+        .with_max_clock_hz(40_000_000)
+        .with_sleep(SleepMode { wake_up: WakeUp::Opcode, recovery_us: 400 });
+
+    /// 16 KiB of EEPROM: pages of 64 bytes, write cycles of up to 5 ms, 20 MHz in the upper supply range, 10^6 writes of
+    /// a page.
+    ///
+    /// QEMU's `at25128a-nonjedec` stands in for it without write cycles, and its WEL stays set, as is said here.
+    pub const AT25128A: Self =
+        Self::new("AT25128A", 16 * 1024, AddressWidth::Two).with_write_enable_surviving().with_pages::<64>(5000);
+
+    /// 32 KiB of EEPROM: pages of 64 bytes, write cycles of up to 5 ms, 10 MHz in the upper supply range, 10^6 writes of
+    /// a page (DS20001822).
+    pub const MICROCHIP_25LC256: Self =
+        Self::new("25LC256", 32 * 1024, AddressWidth::Two).with_pages::<64>(5000).with_max_clock_hz(10_000_000);
+
+    /// 32 KiB of EEPROM: pages of 64 bytes, write cycles of up to 5 ms, 20 MHz in the upper supply range, 10^6 writes of
+    /// a page.
+    pub const AT25256: Self = Self::new("AT25256", 32 * 1024, AddressWidth::Two).with_pages::<64>(5000);
+
+    /// Every part above.
+    pub const ALL: [Self; 9] = [
+        Self::MB85RS64V,
+        Self::MB85RS2MT,
+        Self::MB85RS2MTA,
+        Self::MB85RS4MT,
+        Self::CY15B104Q,
+        Self::MR25H40,
+        Self::AT25128A,
+        Self::MICROCHIP_25LC256,
+        Self::AT25256,
+    ];
+
+    /// A part of `capacity` bytes without id, pages and sleep, whose WEL clears after each write, with rows of 8 bytes,
+    /// a clock of up to 20 MHz, and 0.6 ms from power-on to the first access (DS501-00015, "Power-on/off sequence").
     #[must_use]
     pub const fn new(name: &'static str, capacity: u32, address_width: AddressWidth) -> Self {
         Self {
@@ -82,7 +158,26 @@ impl Part {
             write_enable_survives_write: false,
             row_size: 8,
             max_clock_hz: 20_000_000,
+            power_up_us: 600,
+            page_size: None,
+            write_cycle_us: 0,
+            sleep: None,
         }
+    }
+
+    /// Status reads (frames of 16 clocks) after which an EEPROM has failed that is still busy: at the highest clock they
+    /// take twice the longest write cycle, at a lower one more. At least 1.
+    ///
+    /// ```
+    /// # use vnv_storage::Part;
+    /// assert_eq!(Part::AT25256.max_polls(), 12_500);
+    /// ```
+    #[must_use]
+    pub const fn max_polls(&self) -> u32 {
+        // 2 x us x MHz / 16, without a 64-bit division.
+        let clocks = self.write_cycle_us.saturating_mul(self.max_clock_hz.div_ceil(1_000_000));
+        let polls = clocks.div_ceil(8);
+        if polls == 0 { 1 } else { polls }
     }
 
     /// The part with the answer to RDID.
@@ -104,6 +199,30 @@ impl Part {
     pub const fn with_row_size<const ROW: u32>(mut self) -> Self {
         const { assert!(ROW.is_power_of_two(), "a row size is a power of two") };
         self.row_size = ROW;
+        self
+    }
+
+    /// The part as an EEPROM with pages, and rows, of `PAGE` bytes, and write cycles of up to `write_cycle_us`
+    /// microseconds. A `PAGE` that is no power of two does not compile. Pages above 256 bytes are written in parts of 256.
+    #[must_use]
+    pub const fn with_pages<const PAGE: u32>(mut self, write_cycle_us: u32) -> Self {
+        self = self.with_row_size::<PAGE>();
+        self.page_size = Some(PAGE);
+        self.write_cycle_us = write_cycle_us;
+        self
+    }
+
+    /// The part with a sleep mode.
+    #[must_use]
+    pub const fn with_sleep(mut self, mode: SleepMode) -> Self {
+        self.sleep = Some(mode);
+        self
+    }
+
+    /// The part with so many microseconds from power-on to the first access.
+    #[must_use]
+    pub const fn with_power_up_us(mut self, microseconds: u32) -> Self {
+        self.power_up_us = microseconds;
         self
     }
 

@@ -3,25 +3,34 @@
 use embedded_hal::delay::DelayNs;
 
 use super::protocol::{RDID, RDSR, WRDI, WREN, command};
-use super::{Fram, ProbeError, Transport};
-
-/// From VDD = 3.0 V to the first access (DS501-00015, "Power-on/off sequence").
-const POWER_UP_MICROSECONDS: u32 = 600;
+use super::ready::State;
+use super::{Error, Fram, ProbeError, Transport};
 
 impl<T: Transport> Fram<T> {
-    /// Waits 0.6 ms for the part to be ready after power-on, then checks that it is there and the right one.
+    /// Waits for the part to be ready after power-on ([`Part::power_up_us`](super::Part::power_up_us)), then checks that it
+    /// is there and the right one.
     ///
     /// One frame of 5 bytes (RDID). For a part without id four frames of 6 bytes together: WREN must set WEL in the
-    /// status register and WRDI must clear it.
+    /// status register and WRDI must clear it. For an EEPROM RDSR first, until a write cycle has ended that the
+    /// controller may have begun before it was reset.
     ///
     /// # Errors
     ///
     /// [`ProbeError::Absent`] if the answer is all ones or all zeros, [`ProbeError::WrongPart`] if the id is another
     /// one, [`ProbeError::NoWriteEnable`] if a part without id does not obey WREN and WRDI, [`ProbeError::Access`] if
-    /// the bus or the pin failed.
+    /// the bus or the pin failed, or the part stayed busy or sleeps.
     pub fn probe(&mut self, delay: &mut impl DelayNs) -> Result<(), ProbeError<T::BusError, T::PinError>> {
         self.transport.idle()?;
-        delay.delay_us(POWER_UP_MICROSECONDS);
+        delay.delay_us(self.part.power_up_us);
+        if self.state == State::Writing {
+            // All ones is also how an AT25 says that it is busy, but not for that long.
+            match self.poll()? {
+                status if status.bits() == 0xFF => return Err(ProbeError::Absent),
+                status if status.write_in_progress() => return Err(Error::Busy.into()),
+                _ => {}
+            }
+        }
+        self.ready()?;
         match self.part.id {
             Some(expected) => self.probe_id(expected),
             None => self.probe_write_enable(),

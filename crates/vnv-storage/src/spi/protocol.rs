@@ -16,6 +16,10 @@ pub(super) const READ: u8 = 0x03;
 pub(super) const WRITE: u8 = 0x02;
 /// Read the four bytes of the id.
 pub(super) const RDID: u8 = 0x9F;
+/// Sleep from the rise of chip select on, on the parts that can (DS501-00023, "SLEEP"). Alone in its frame.
+pub(super) const SLEEP: u8 = 0xB9;
+/// Wake up, on the MR25H40 (EST00459, "WAKE"). Alone in its frame.
+pub(super) const WAKE: u8 = 0xAB;
 
 /// A command without address.
 pub(super) const fn command(opcode: u8) -> Header {

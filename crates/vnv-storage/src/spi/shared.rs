@@ -14,7 +14,7 @@ const MAX_SLICES: usize = 32;
 ///
 /// A gathered write takes at most 32 non-empty slices in one transaction (528 bytes of stack on a 32-bit target);
 /// more slices are more transactions, each with a WREN of its own. A write cannot be ended early: the other devices
-/// of the bus wait for the whole frame.
+/// of the bus wait for the whole frame. On an EEPROM a frame is at most a page, and a write ends between two of them.
 #[derive(Debug)]
 pub struct Shared<SPI> {
     spi: SPI,
@@ -37,7 +37,7 @@ impl<SPI: SpiDevice> Fram<Shared<SPI>> {
         Ok(fram)
     }
 
-    /// A driver that believes that `part` is there and has been powered for 0.6 ms. No bus traffic.
+    /// A driver that believes that `part` is there and has been powered for [`Part::power_up_us`]. No bus traffic.
     pub const fn without_probe(spi: SPI, part: Part) -> Self {
         Self::from_transport(Shared { spi }, part)
     }

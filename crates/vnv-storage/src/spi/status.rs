@@ -1,6 +1,6 @@
 //! The status register and the block protection in it (DS501-00015, "Status register" and "Block protect").
 
-use super::protocol::{RDSR, WREN, WRSR, command};
+use super::protocol::{RDSR, WRSR, command};
 use super::{Error, Fram, StatusError, Transport};
 
 /// The part of the memory that the part itself refuses to write, bits BP1 and BP0.
@@ -28,8 +28,11 @@ impl Status {
     const WRITE_PROTECT_ENABLE: u8 = 0x80;
     const BLOCK_PROTECT: u8 = 0x0C;
     const WRITE_ENABLE_LATCH: u8 = 0x02;
-    /// The bits that WRSR changes.
+    const WRITE_IN_PROGRESS: u8 = 0x01;
+    /// The bits that WRSR changes on some part.
     const WRITABLE: u8 = 0xFC;
+    /// The bits that WRSR changes on every part.
+    const DEFINED: u8 = Self::WRITE_PROTECT_ENABLE | Self::BLOCK_PROTECT;
 
     /// The register with these bits.
     #[must_use]
@@ -53,6 +56,12 @@ impl Status {
     #[must_use]
     pub const fn write_enabled(self) -> bool {
         self.0 & Self::WRITE_ENABLE_LATCH != 0
+    }
+
+    /// WIP, bit 0: an EEPROM is busy with a write cycle. Always 0 on FRAM and MRAM.
+    #[must_use]
+    pub const fn write_in_progress(self) -> bool {
+        self.0 & Self::WRITE_IN_PROGRESS != 0
     }
 
     /// BP1 and BP0, bits 3 and 2.
@@ -87,30 +96,31 @@ impl Status {
 }
 
 impl<T: Transport> Fram<T> {
-    /// Reads the status register. One frame of 2 bytes.
+    /// Reads the status register. One frame of 2 bytes, on an EEPROM after the end of a write cycle.
     ///
     /// # Errors
     ///
-    /// [`Error::Bus`] or [`Error::ChipSelect`].
+    /// [`Error::Bus`], [`Error::ChipSelect`], [`Error::Busy`] or [`Error::Asleep`].
     pub fn status(&mut self) -> Result<Status, Error<T::BusError, T::PinError>> {
+        self.ready()?;
         let mut bits = [0];
         self.transport.read(&command(RDSR), &mut bits, None)?;
         let [bits] = bits;
         Ok(Status(bits))
     }
 
-    /// Writes the non-volatile bits of the status register (7 to 2) and reads them back. Three frames, 5 bytes: WREN,
-    /// WRSR, RDSR.
+    /// Writes the non-volatile bits of the status register (7 to 2) and reads WPEN, BP1 and BP0 back; the bits between
+    /// them mean nothing, and some parts hold them at 0 or 1. Three frames, 5 bytes: WREN, WRSR, RDSR; on an EEPROM with
+    /// a write cycle in between.
     ///
     /// # Errors
     ///
     /// [`StatusError::Access`] if the bus or the pin failed, [`StatusError::Refused`] if the register did not change.
     pub fn set_status(&mut self, status: Status) -> Result<(), StatusError<T::BusError, T::PinError>> {
-        let wanted = status.0 & Status::WRITABLE;
-        self.transport.write(&command(WREN), &[], None)?;
-        self.transport.write(&command(WRSR), &[&[wanted]], None)?;
+        self.enable_write()?;
+        self.transport.write(&command(WRSR), &[&[status.0 & Status::WRITABLE]], None)?;
         let found = self.status()?;
-        if found.0 & Status::WRITABLE == wanted { Ok(()) } else { Err(StatusError::Refused { found }) }
+        if (found.0 ^ status.0) & Status::DEFINED == 0 { Ok(()) } else { Err(StatusError::Refused { found }) }
     }
 
     /// Reads what the part protects from writes. One frame of 2 bytes.
@@ -158,6 +168,8 @@ mod tests {
         assert!(!Status::from_bits(0x7F).write_protect_enabled());
         assert!(Status::from_bits(0x02).write_enabled());
         assert!(!Status::from_bits(0xFD).write_enabled());
+        assert!(Status::from_bits(0x01).write_in_progress());
+        assert!(!Status::from_bits(0xFE).write_in_progress());
         assert_eq!(Status::from_bits(0x04).with_write_protect_enabled(true).bits(), 0x84);
         assert_eq!(Status::from_bits(0x84).with_write_protect_enabled(false).bits(), 0x04);
     }
