@@ -6,6 +6,10 @@ use crate::bus_counters::BusCounters;
 use crate::tear::{Tear, row_of};
 use crate::violation::Violation;
 
+mod waits;
+
+use waits::{Cycle, PageBuffer};
+
 const WREN: u8 = 0x06;
 const WRDI: u8 = 0x04;
 const RDSR: u8 = 0x05;
@@ -13,6 +17,8 @@ const WRSR: u8 = 0x01;
 const READ: u8 = 0x03;
 const WRITE: u8 = 0x02;
 const RDID: u8 = 0x9F;
+const SLEEP: u8 = 0xB9;
+const WAKE: u8 = 0xAB;
 
 const WRITE_PROTECT_ENABLE: u8 = 0x80;
 const WRITE_ENABLE_LATCH: u8 = 0x02;
@@ -46,6 +52,14 @@ enum Phase {
     },
     Id {
         index: usize,
+    },
+    /// SLEEP or WAKE: obeyed when chip select rises right behind the opcode.
+    Sleep {
+        enter: bool,
+    },
+    /// The fall of chip select has woken the part; what is sent is lost.
+    Waking {
+        bytes: u8,
     },
     Ignored,
 }
@@ -88,13 +102,20 @@ pub(crate) struct Chip {
     /// The byte put out last in this frame.
     last_read: Option<usize>,
     stored_in_frame: usize,
+    /// Clocks of a write cycle.
+    pub(crate) cycle_clocks: u64,
+    page: Option<PageBuffer>,
+    cycle: Option<Cycle>,
+    asleep: bool,
+    /// Clocks until the part has recovered from sleep.
+    recovery: u64,
 }
 
 impl Chip {
     pub(crate) fn new(part: Part, mut image: Vec<u8>) -> Self {
         image.resize(part.capacity as usize, 0);
         let rows = image.len().div_ceil(part.row_size as usize);
-        Self {
+        let mut chip = Self {
             part,
             memory: image,
             status: 0,
@@ -115,7 +136,14 @@ impl Chip {
             last_stored: None,
             last_read: None,
             stored_in_frame: 0,
-        }
+            cycle_clocks: 0,
+            page: None,
+            cycle: None,
+            asleep: false,
+            recovery: 0,
+        };
+        chip.cycle_clocks = chip.clocks_of(part.write_cycle_us);
+        chip
     }
 
     pub(crate) fn power_on(&mut self) {
@@ -123,6 +151,10 @@ impl Chip {
         self.cut = None;
         self.truncate = None;
         self.selected = false;
+        self.page = None;
+        self.cycle = None;
+        self.asleep = false;
+        self.recovery = 0;
         // WEL is volatile; the other bits are not.
         self.status &= NON_VOLATILE;
     }
@@ -141,7 +173,8 @@ impl Chip {
         }
         if !self.selected {
             self.selected = true;
-            self.phase = Phase::Opcode;
+            self.phase = self.first_phase();
+            self.page = None;
             self.bits = 0;
             self.shift_in = 0;
             self.shift_out = 0xFF;
@@ -175,6 +208,9 @@ impl Chip {
         }
         match self.phase {
             Phase::Latch { enable } if clean => self.set_latch(enable),
+            Phase::Sleep { enter: true } if clean => self.asleep = true,
+            Phase::Sleep { enter: false } if clean => self.wake(),
+            Phase::Write { .. } | Phase::StatusWrite { .. } if self.part.page_size.is_some() => self.begin_cycle(clean),
             Phase::Write { .. } | Phase::StatusWrite { .. } if !self.part.write_enable_survives_write => {
                 self.set_latch(false);
             }
@@ -209,6 +245,7 @@ impl Chip {
         if !self.alive() {
             return None;
         }
+        self.elapse(1);
         if !self.selected {
             self.violations.push(Violation::NotSelected);
             return Some(true);
@@ -235,7 +272,7 @@ impl Chip {
     fn byte_in(&mut self, byte: u8) {
         match self.phase {
             Phase::Opcode => self.begin(byte),
-            Phase::Latch { .. } => {
+            Phase::Latch { .. } | Phase::Sleep { .. } => {
                 self.violations.push(Violation::TrailingBytes);
                 self.phase = Phase::Ignored;
             }
@@ -252,6 +289,7 @@ impl Chip {
                     if !obeyed {
                         self.violations.push(Violation::WriteWithoutEnable);
                     }
+                    self.open_page(address);
                     self.phase = Phase::Write { address, obeyed };
                 } else {
                     self.phase = Phase::Read { address };
@@ -269,9 +307,9 @@ impl Chip {
                 if obeyed {
                     self.store(address, byte);
                 }
-                self.phase = Phase::Write { address: self.next(address), obeyed };
+                self.phase = Phase::Write { address: self.next_written(address), obeyed };
             }
-            Phase::StatusRead => self.shift_out = self.status,
+            Phase::StatusRead => self.shift_out = self.status_out(),
             Phase::StatusWrite { obeyed, done } => {
                 if done {
                     self.violations.push(Violation::TrailingBytes);
@@ -287,6 +325,7 @@ impl Chip {
                 self.shift_out = id.get(index).copied().unwrap_or(held);
                 self.phase = Phase::Id { index: index + 1 };
             }
+            Phase::Waking { bytes } => self.byte_while_waking(byte, bytes),
             Phase::Ignored => {}
         }
     }
@@ -294,13 +333,25 @@ impl Chip {
     fn begin(&mut self, opcode: u8) {
         self.counters.frames_by_opcode[usize::from(opcode)] += 1;
         let missing = self.address_bytes();
+        let offence = if self.asleep && opcode != WAKE {
+            Some(Violation::Asleep)
+        } else if self.cycle.is_some() && opcode != RDSR {
+            Some(Violation::Busy { opcode })
+        } else {
+            None
+        };
+        if let Some(offence) = offence {
+            self.violations.push(offence);
+            self.phase = Phase::Ignored;
+            return;
+        }
         self.phase = match opcode {
             WREN => Phase::Latch { enable: true },
             WRDI => Phase::Latch { enable: false },
             READ => Phase::Address { write: false, address: 0, missing },
             WRITE => Phase::Address { write: true, address: 0, missing },
             RDSR => {
-                self.shift_out = self.status;
+                self.shift_out = self.status_out();
                 Phase::StatusRead
             }
             WRSR => {
@@ -312,6 +363,10 @@ impl Chip {
                     self.violations.push(Violation::StatusProtected);
                 }
                 Phase::StatusWrite { obeyed: enabled && !refused, done: false }
+            }
+            SLEEP if self.part.sleep.is_some() => Phase::Sleep { enter: true },
+            WAKE if self.part.sleep.is_some_and(|mode| mode.wake_up == vnv_storage::WakeUp::Opcode) => {
+                Phase::Sleep { enter: false }
             }
             RDID if self.part.id.is_some() => {
                 self.phase = Phase::Id { index: 0 };
@@ -338,6 +393,14 @@ impl Chip {
         (address + 1) % self.memory.len()
     }
 
+    /// The address behind `address` in a write; with pages it stays inside its page.
+    fn next_written(&self, address: usize) -> usize {
+        match &self.page {
+            Some(page) if address + 1 == page.range.end => page.range.start,
+            _ => self.next(address),
+        }
+    }
+
     fn is_protected(&self, address: usize) -> bool {
         let capacity = self.memory.len();
         match self.status >> 2 & 3 {
@@ -351,6 +414,10 @@ impl Chip {
     fn store(&mut self, address: usize, byte: u8) {
         if self.is_protected(address) {
             self.violations.push(Violation::WriteProtected { address: address as u32 });
+            return;
+        }
+        if self.page.is_some() {
+            self.fill_page(address, byte);
             return;
         }
         if address == 0 && self.last_stored.is_some_and(|last| last + 1 == self.memory.len()) {
@@ -383,10 +450,12 @@ impl Chip {
     fn fail_power(&mut self, arriving: Option<u8>) {
         self.cut = None;
         self.power = Power::Off;
+        self.tear_cycle();
         if !self.selected {
             return;
         }
         match self.phase {
+            Phase::Write { .. } if self.page.is_some() => self.tear_page(),
             Phase::Write { address, obeyed: true } => {
                 let arriving = [arriving.unwrap_or(self.shift_in << (8 - self.bits).min(7))];
                 // Between two bytes the row of the byte stored last is in flight, and no byte is.

@@ -1,10 +1,10 @@
-//! An SPI FRAM part on a simulated bus.
+//! An SPI FRAM, MRAM or EEPROM part on a simulated bus.
 
 use core::fmt;
 use std::cell::{RefCell, RefMut};
 use std::rc::Rc;
 
-use embedded_hal::{digital, spi};
+use embedded_hal::{delay, digital, spi};
 use vnv_storage::Part;
 
 use crate::bus_counters::BusCounters;
@@ -12,7 +12,12 @@ use crate::chip::{Chip, Power};
 use crate::tear::Tear;
 use crate::violation::Violation;
 
-/// An SPI FRAM part, bit by bit after its data sheet (DS501-00015 for the MB85RS64V, its siblings by [`Part`]).
+/// An SPI FRAM part, bit by bit after its data sheet (DS501-00015 for the MB85RS64V, its siblings by [`Part`]), or an MRAM
+/// or EEPROM part.
+///
+/// Time is what the clocks of the bus take at the highest clock of the part, and what is waited with a
+/// [`delay`](Fram::delay). An EEPROM takes no command but RDSR until its write cycle has ended, and a part that was asleep
+/// none until it has recovered.
 ///
 /// [`bus`](Fram::bus) and [`chip_select`](Fram::chip_select) are the wires to it. Clones of the model share one part.
 /// WREN and WRDI are obeyed when chip select rises right behind the opcode.
@@ -89,6 +94,18 @@ impl Fram {
         SimChipSelect { wires: Rc::clone(&self.wires) }
     }
 
+    /// A delay in the time of the part.
+    #[must_use]
+    pub fn delay(&self) -> SimDelay {
+        SimDelay { wires: Rc::clone(&self.wires) }
+    }
+
+    /// Sets the clocks that the next write cycles of an EEPROM take; [`Part::write_cycle_us`] at the highest clock of the
+    /// part without. `u64::MAX`: a part that stays busy until power is turned off.
+    pub fn set_write_cycle_clocks(&self, clocks: u64) {
+        self.chip().cycle_clocks = clocks;
+    }
+
     fn chip(&self) -> RefMut<'_, Chip> {
         RefMut::map(self.wires.borrow_mut(), |wires| &mut wires.chip)
     }
@@ -102,12 +119,13 @@ impl Fram {
     }
 
     /// Lets power fail once `n` more bits have been clocked, before anything else happens. Within a byte the byte is in
-    /// flight; between two bytes of a frame the row of the byte stored last is.
+    /// flight; between two bytes of a frame the row of the byte stored last is. A cut in a write cycle tears its page, the
+    /// byte in flight by the time that has passed.
     pub fn cut_after_bits(&self, n: u64) {
         self.chip().cut = Some(n);
     }
 
-    /// Turns power on again: WEL is clear, chip select high, cuts and injections that have not happened are disarmed.
+    /// Turns power on again: WEL is clear, chip select high, no cycle runs and nothing sleeps, cuts and injections that have not happened are disarmed.
     pub fn power_on(&self) {
         let mut wires = self.wires.borrow_mut();
         wires.chip.power_on();
@@ -201,13 +219,13 @@ impl Fram {
         self.chip().frames.take().unwrap_or_default()
     }
 
-    /// A copy of the content.
+    /// A copy of the content; during a write cycle as it will be.
     #[must_use]
     pub fn image(&self) -> Vec<u8> {
         self.chip().memory.clone()
     }
 
-    /// The status register.
+    /// The status register, without WIP.
     #[must_use]
     pub fn status(&self) -> u8 {
         self.chip().status
@@ -369,5 +387,19 @@ impl digital::OutputPin for SimChipSelect {
 
     fn set_high(&mut self) -> Result<(), BusError> {
         self.edge(Chip::deselect)
+    }
+}
+
+/// A delay that lets time pass for a [`Fram`].
+#[derive(Debug)]
+pub struct SimDelay {
+    wires: Rc<RefCell<Wires>>,
+}
+
+impl delay::DelayNs for SimDelay {
+    fn delay_ns(&mut self, ns: u32) {
+        let chip = &mut self.wires.borrow_mut().chip;
+        let clocks = (u64::from(ns) * u64::from(chip.part.max_clock_hz)).div_ceil(1_000_000_000);
+        chip.elapse(clocks);
     }
 }

@@ -8,7 +8,7 @@ mod tear_storage;
 mod violation;
 
 pub use bus_counters::BusCounters;
-pub use fram::{BusError, Fram, SimBus, SimChipSelect};
+pub use fram::{BusError, Fram, SimBus, SimChipSelect, SimDelay};
 pub use tear::{Garbage, Tear};
 pub use tear_storage::{Counters, TearError, TearStorage};
 pub use violation::Violation;

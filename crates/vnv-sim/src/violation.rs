@@ -28,6 +28,18 @@ pub enum Violation {
     NotSelected,
     /// A write rolled over from the last address to the first. The part allows it; a driver has no use for it.
     RolledOver,
+    /// A write wrapped inside a page, and overwrote what it had sent before. The part allows it; a driver has no use for
+    /// it.
+    PageWrapped,
+    /// A command other than RDSR during a write cycle; it was ignored.
+    Busy {
+        /// The opcode.
+        opcode: u8,
+    },
+    /// A command to a part that sleeps, or more than one byte of RDSR to wake it; it was ignored.
+    Asleep,
+    /// A fall of chip select before the part had recovered from sleep; the frame was ignored.
+    Recovering,
     /// Chip select moved before the bus was flushed.
     NotFlushed,
 }
