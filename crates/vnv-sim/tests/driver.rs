@@ -103,7 +103,8 @@ proptest! {
 
     #[test]
     fn operations_equal_a_plain_vector(
-        part in prop::sample::select(vec![Part::MB85RS64V, Part::MB85RS2MTA]),
+        part in prop::sample::select(Part::ALL.to_vec()),
+        cycle in 0..2000u64,
         seeds in prop::collection::vec(operations(8192), 1..30),
     ) {
         let base = part.capacity - 8192;
@@ -114,8 +115,10 @@ proptest! {
             Operation::Abort { offset, bytes, after } => Operation::Abort { offset: base + offset, bytes, after },
         }).collect();
         let model = Fram::new(part);
+        model.set_write_cycle_clocks(cycle);
         run(&mut shared(&model, part), &model, &moved);
         let model = Fram::new(part);
+        model.set_write_cycle_clocks(cycle);
         run(&mut owned(&model, part), &model, &moved);
     }
 
