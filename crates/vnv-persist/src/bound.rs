@@ -34,6 +34,9 @@ impl BusCost {
     };
 
     /// The limit of the wire: every bit of every frame at `hertz`, write-enable, opcodes and addresses included, and nothing else.
+    ///
+    /// On an EEPROM the write cycles are added, [`Part::write_cycle_us`] for each page that a write of so many bytes can touch and
+    /// one more for a cycle that runs when it begins, each with its frames and the last two polls.
     #[must_use]
     pub const fn wire(part: &Part, hertz: u32) -> Self {
         let address = match part.address_width {
@@ -41,10 +44,18 @@ impl BusCost {
             AddressWidth::Three => 3,
         };
         let byte_ps = 8_000_000_000_000u64.div_ceil(hertz as u64);
+        // `n` bytes touch less than n / page + 2 pages.
+        let (page_ns, page_byte_ps) = match part.page_size {
+            Some(page) if page > 0 => {
+                let page_ns = part.write_cycle_us as u64 * 1000 + (byte_ps * (2 + address + 4)).div_ceil(1000);
+                (page_ns, (page_ns * 1000).div_ceil(page as u64))
+            }
+            _ => (0, 0),
+        };
         Self {
-            write_ns: (byte_ps * (2 + address)).div_ceil(1000),
-            write_byte_ps: byte_ps,
-            read_ns: (byte_ps * (1 + address)).div_ceil(1000),
+            write_ns: (byte_ps * (2 + address)).div_ceil(1000) + 3 * page_ns,
+            write_byte_ps: byte_ps + page_byte_ps,
+            read_ns: (byte_ps * (1 + address)).div_ceil(1000) + page_ns,
             read_byte_ps: byte_ps,
             cpu_ns: 0,
             cpu_byte_ps: 0,

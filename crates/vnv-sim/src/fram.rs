@@ -82,6 +82,12 @@ impl Fram {
         }
     }
 
+    /// The description of the part.
+    #[must_use]
+    pub fn part(&self) -> Part {
+        self.chip().part
+    }
+
     /// The bus to the part.
     #[must_use]
     pub fn bus(&self) -> SimBus {

@@ -181,11 +181,11 @@ fn a_stream_crosses_pages_and_ends_at_its_length() {
 #[test]
 fn an_abort_comes_between_pages_on_every_bus() {
     let bytes = [7; 130];
-    let first = [rdsr(0x00), wren(), page(0x0020, &bytes[..32])];
+    let first = [rdsr(0x00), wren(), page(0x0020, &bytes[..32]), rdsr(0x03), rdsr(0x00)];
     assert_eq!(owned(PART, &first, |driver| driver.write_abortable(0x20, &[&bytes], &mut || true)), Ok(32));
     assert_eq!(shared(PART, &first, |driver| driver.write_abortable(0x20, &[&bytes], &mut || true)), Ok(32));
     let mut asked = 0;
-    let second = [&first[..], &[rdsr(0x00), wren(), page(0x0040, &bytes[..64])]].concat();
+    let second = [&first[..], &[wren(), page(0x0040, &bytes[..64]), rdsr(0x00)]].concat();
     let written = owned(PART, &second, |driver| {
         driver.write_abortable(0x20, &[&bytes], &mut || {
             asked += 1;

@@ -103,8 +103,12 @@ impl<T: Transport> Fram<T> {
     ) -> Result<u32, Failure<T>> {
         let mut written = 0u32;
         in_stages(offset, length, self.part.page_size, pieces, &mut |position, bytes| {
-            if written > 0 && stop.as_mut().is_some_and(|stop| stop()) {
-                return Ok(ControlFlow::Break(()));
+            if let Some(stop) = stop.as_mut().filter(|_| written > 0) {
+                // Who stops the write is next on the bus, and would have to wait: what happens meanwhile still counts.
+                self.ready()?;
+                if stop() {
+                    return Ok(ControlFlow::Break(()));
+                }
             }
             written = written.saturating_add(self.write_frame(position, &[bytes], None)?);
             Ok(ControlFlow::Continue(()))
@@ -157,7 +161,7 @@ impl<T: Transport> Device for Fram<T> {
     }
 
     /// Ends early only on a bus of its own ([`Owned`](super::Owned)), between two chunks. On an EEPROM on any bus, but
-    /// between two pages: the write cycle of the last one goes on, and delays the next access.
+    /// between two pages: `stop` is asked when the write cycle of the last one has ended, at most 5 ms apart.
     fn write_abortable(
         &mut self,
         offset: u32,
