@@ -94,6 +94,9 @@ impl<T: Transport> Fram<T> {
 
     /// Writes an EEPROM: what `pieces` hands out, each page in a frame of its own, or the pages before the one at which
     /// `stop` says so. Returns the bytes written.
+    ///
+    /// On its own, that the buffer of a page is not on the stack when a part without pages is written.
+    #[inline(never)]
     fn write_pages(
         &mut self,
         offset: u32,
