@@ -34,11 +34,8 @@ pub fn take() -> (Fram, Esp32C3) {
     // High before the bus exists: the part must not see a frame.
     let chip_select = Output::new(peripherals.GPIO1, Level::High, OutputConfig::default());
     #[cfg(feature = "dma")]
-    let bus = spi::with_dma(
-        peripherals.SPI2,
-        peripherals.DMA_CH0,
-        (peripherals.GPIO6, peripherals.GPIO2, peripherals.GPIO7),
-    );
+    let bus =
+        spi::with_dma(peripherals.SPI2, peripherals.DMA_CH0, (peripherals.GPIO6, peripherals.GPIO2, peripherals.GPIO7));
     #[cfg(not(feature = "dma"))]
     let bus = spi::blocking(peripherals.SPI2, (peripherals.GPIO6, peripherals.GPIO2, peripherals.GPIO7));
     power::init(peripherals.GPIO0, peripherals.IO_MUX);

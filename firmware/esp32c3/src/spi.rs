@@ -19,7 +19,7 @@ pub const FREQUENCY: u32 = Part::MB85RS64V.max_clock_hz;
 pub type Bus = Spi<'static, esp_hal::Blocking>;
 /// The bus.
 #[cfg(feature = "dma")]
-pub type Bus = esp_hal::spi::master::dma::SpiDmaBus<'static, esp_hal::Blocking>;
+pub type Bus = esp_hal::spi::master::SpiDma<'static, esp_hal::Blocking>;
 
 fn config() -> Config {
     Config::default().with_frequency(Rate::from_hz(FREQUENCY)).with_mode(Mode::_0)
@@ -40,6 +40,10 @@ pub fn blocking(
     }
 }
 
+/// Bytes that are copied at a time, for what DMA cannot reach.
+#[cfg(feature = "dma")]
+const COPIED: usize = 512;
+
 /// The bus by DMA; pins: SCK, MISO, MOSI.
 #[cfg(feature = "dma")]
 pub fn with_dma(
@@ -47,9 +51,7 @@ pub fn with_dma(
     channel: esp_hal::peripherals::DMA_CH0<'static>,
     pins: (impl PeripheralOutput<'static>, impl PeripheralInput<'static>, impl PeripheralOutput<'static>),
 ) -> Bus {
-    use esp_hal::dma::{DmaRxBuf, DmaTxBuf};
-    let (rx, rx_descriptors, tx, tx_descriptors) = esp_hal::dma_buffers!(512);
-    match (DmaRxBuf::new(rx_descriptors, rx), DmaTxBuf::new(tx_descriptors, tx)) {
+    match (esp_hal::dma_rx_buffer!(COPIED), esp_hal::dma_tx_buffer!(COPIED)) {
         (Ok(rx), Ok(tx)) => blocking(spi, pins).with_dma(channel).with_buffers(rx, tx),
         _ => panic!("the buffers are made for the bus"),
     }
