@@ -1,11 +1,14 @@
 //! Build and test driver: `cargo xtask` lists what there is.
 
 mod budget;
+mod firmware;
+mod sizes;
 mod steps;
 mod toolchain;
 
 use anyhow::{Result, bail};
 use clap::{CommandFactory, Parser, Subcommand};
+use firmware::{App, Board, Cut};
 use std::process::ExitCode;
 use steps::Steps;
 use toolchain::{Need, TARGETS, miri_toolchain};
@@ -70,6 +73,35 @@ enum Command {
         /// Every instruction boundary (a quarter of an hour)
         #[arg(long)]
         full: bool,
+    },
+    /// Builds the applications for a board
+    Build {
+        /// The board
+        board: Board,
+        /// The application; all by default
+        app: Option<App>,
+    },
+    /// Builds an application, flashes it to an ESP32-C3, and shows its log
+    Flash(firmware::Flash),
+    /// Runs an application on an emulated board, with its memory in a file; run it again, and it goes on
+    Run(firmware::Run),
+    /// Builds a whole flash image for an ESP32-C3; needs espflash, but no board
+    Image {
+        /// The board: esp32c3
+        #[arg(value_parser = clap::builder::PossibleValuesParser::new(["esp32c3"]))]
+        board: String,
+        /// The application; all by default
+        app: Option<App>,
+    },
+    /// Flash and static RAM of each application on each board; fails above the budgets in firmware/budgets.toml
+    Sizes,
+    /// Cuts the power of an emulated board again and again, and checks what is left
+    Cut(firmware::Cut),
+    /// Everything for boards: lint, build, sizes, images, a short run, and cuts on the emulated ones
+    Boards {
+        /// Cuts on each emulated board
+        #[arg(long, default_value_t = 200)]
+        cuts: u32,
     },
     /// Runs the library crates' tests under Miri (toolchain: nightly, or what VNV_MIRI_TOOLCHAIN names)
     Miri,
@@ -161,6 +193,19 @@ fn run(command: Option<&Command>) -> Result<bool> {
             let arguments = ["test", "--profile", "lab", "-p", "instants", "--", "--nocapture"];
             steps.run("alarms", "cargo", &arguments, environment)?;
         }
+        Command::Build { board, app } => {
+            firmware::build(&mut steps, *board, *app)?;
+        }
+        Command::Flash(flash) => return flash.run(&mut steps),
+        Command::Run(run) => return run.run(&mut steps),
+        Command::Image { board: _, app } => {
+            for app in app.map_or(App::ALL.to_vec(), |app| vec![app]) {
+                firmware::image(&mut steps, app)?;
+            }
+        }
+        Command::Sizes => sizes::sizes(&mut steps)?,
+        Command::Cut(cut) => cut.run(&mut steps)?,
+        Command::Boards { cuts } => boards(&mut steps, *cuts)?,
         Command::Miri => miri(&mut steps)?,
         Command::Nostd => nostd(&mut steps)?,
         Command::Lint => lint(&mut steps)?,
@@ -168,6 +213,7 @@ fn run(command: Option<&Command>) -> Result<bool> {
         Command::Ci { full } => {
             lint(&mut steps)?;
             nostd(&mut steps)?;
+            boards(&mut steps, if *full { 500 } else { 200 })?;
             miri(&mut steps)?;
             steps.run("demo", "cargo", &["run", "--quiet", "--release", "-p", "demo"], &[])?;
             steps.run("deliberate faults", "cargo", &laboratory(&["--mutants"]), &[])?;
@@ -177,6 +223,20 @@ fn run(command: Option<&Command>) -> Result<bool> {
         }
     }
     Ok(steps.summary())
+}
+
+/// Lints and builds the firmware, holds its sizes against the budgets, makes images, runs and cuts what is emulated.
+fn boards(steps: &mut Steps, cuts: u32) -> Result<()> {
+    firmware::lint(steps)?;
+    sizes::sizes(steps)?;
+    for app in App::ALL {
+        firmware::image(steps, app)?;
+    }
+    for board in Board::ALL.into_iter().filter(|board| board.emulator().is_some()) {
+        firmware::tour(steps, board)?;
+        Cut::new(board, cuts.div_ceil(2)).run(steps)?;
+    }
+    Ok(())
 }
 
 fn test(steps: &mut Steps, extent: Extent) -> Result<()> {

@@ -88,6 +88,12 @@ impl Steps {
         &self.root
     }
 
+    /// Where cargo puts what it builds.
+    pub fn target_directory(&self) -> PathBuf {
+        std::env::var_os("CARGO_TARGET_DIR")
+            .map_or_else(|| self.root.join("target"), |directory| self.root.join(directory))
+    }
+
     /// Runs a step in a directory of the workspace.
     pub fn run_in(&mut self, name: &str, directory: &str, program: &str, arguments: &[&str]) -> Result<bool> {
         println!("==> {name}: {program} {}", arguments.join(" "));
@@ -133,6 +139,11 @@ impl Steps {
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// Notes a success.
+    pub fn succeed(&mut self, name: &str) {
+        self.remark(name, Outcome::Ok, "");
+    }
+
     /// Notes a failure.
     pub fn fail(&mut self, name: &str, message: &str) {
         self.remark(name, Outcome::Failed, message);
@@ -144,7 +155,7 @@ impl Steps {
     }
 
     fn remark(&mut self, name: &str, outcome: Outcome, message: &str) {
-        println!("==> {name}: {}: {message}", outcome.word());
+        println!("==> {name}: {}{}{message}", outcome.word(), if message.is_empty() { "" } else { ": " });
         self.done.push(Done { name: name.to_string(), seconds: 0.0, outcome, note: message.to_string() });
     }
 

@@ -5,7 +5,7 @@ use anyhow::Result;
 use std::path::Path;
 
 /// The bare-metal targets that every library crate is built for.
-pub const TARGETS: [&str; 2] = ["riscv32imc-unknown-none-elf", "thumbv6m-none-eabi"];
+pub const TARGETS: [&str; 3] = ["riscv32imc-unknown-none-elf", "thumbv6m-none-eabi", "thumbv7em-none-eabihf"];
 
 /// The toolchain that runs Miri: `VNV_MIRI_TOOLCHAIN`, or `nightly`.
 pub fn miri_toolchain() -> String {
@@ -22,6 +22,8 @@ pub enum Need {
     Miri(String),
     /// A program that `cargo install` brings: package, cargo command.
     Program(&'static str, &'static str),
+    /// A program of its own that `cargo install` brings.
+    Tool(&'static str),
 }
 
 impl Need {
@@ -30,6 +32,7 @@ impl Need {
         let mut needs = Self::lint();
         needs.extend(Self::bare_metal());
         needs.extend(Self::fuzz());
+        needs.push(Need::Tool("espflash"));
         needs
     }
 
@@ -54,7 +57,7 @@ impl Need {
             Need::Target(target) => format!("target {target}"),
             Need::Component(component, _) => format!("component {component}"),
             Need::Miri(toolchain) => format!("toolchain {toolchain} with miri and rust-src"),
-            Need::Program(package, _) => package.to_string(),
+            Need::Program(package, _) | Need::Tool(package) => package.to_string(),
         }
     }
 
@@ -67,6 +70,7 @@ impl Need {
             Need::Component(_, command) | Need::Program(_, command) => {
                 steps.output("cargo", &[command, "--version"]).is_some()
             }
+            Need::Tool(program) => steps.output(program, &["--version"]).is_some(),
             Need::Miri(toolchain) => {
                 let toolchain = format!("+{toolchain}");
                 steps.output("cargo", &[&toolchain, "miri", "--version"]).is_some()
@@ -79,13 +83,13 @@ impl Need {
 
     /// The program that installs it.
     fn installer(&self) -> &'static str {
-        if matches!(self, Need::Program(..)) { "cargo" } else { "rustup" }
+        if matches!(self, Need::Program(..) | Need::Tool(_)) { "cargo" } else { "rustup" }
     }
 
     /// The installer's arguments.
     fn installation(&self) -> Vec<&str> {
         match self {
-            Need::Program(package, _) => vec!["install", "--locked", package],
+            Need::Program(package, _) | Need::Tool(package) => vec!["install", "--locked", package],
             Need::Target(target) => vec!["target", "add", target],
             Need::Component(component, _) => vec!["component", "add", component],
             Need::Miri(toolchain) => {
