@@ -70,7 +70,7 @@ enum Command {
     Budget(budget::Budget),
     /// Power-fail alarms at instruction boundaries of lives on emulated rv32imc: a tenth of them, or with --full all
     Alarms {
-        /// Every instruction boundary (a quarter of an hour)
+        /// Every instruction boundary (half an hour and more)
         #[arg(long)]
         full: bool,
     },

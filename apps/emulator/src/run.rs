@@ -3,6 +3,7 @@
 use crate::boards::{Board, Time};
 use crate::machine::Machine;
 use anyhow::Result;
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,18 +33,17 @@ pub fn run(board: Board, elf: &Path, memory: &Path, pace: u32, until: &Until) ->
         && until.lines.is_none_or(|limit| lines < limit)
     {
         match machine.lines.recv_timeout(Duration::from_millis(50)) {
-            Ok(line) => {
-                println!("{line}");
-                lines += 1;
-            }
+            // Whoever reads it may go away.
+            Ok(line) if writeln!(std::io::stdout(), "{line}").is_err() => break,
+            Ok(_) => lines += 1,
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => anyhow::bail!("the emulator has ended by itself"),
         }
     }
     machine.cut()?;
     while let Ok(line) = machine.lines.recv() {
-        println!("{line}");
+        let _ = writeln!(std::io::stdout(), "{line}");
     }
-    println!("power is cut; run it again, and it goes on");
+    let _ = writeln!(std::io::stdout(), "power is cut; run it again, and it goes on");
     Ok(())
 }

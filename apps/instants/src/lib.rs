@@ -14,6 +14,9 @@ pub type Ram = Memory<40, 24, 4, 2, 360>;
 pub type LifeHeap<'m, D> = Heap<'m, D, Ram>;
 /// Number of lives.
 pub const LIVES: u32 = 4;
+/// Most instructions of rv32imc (opt-level 3) between an alarm and the begin of its snapshot, in these lives: most of them move
+/// the chunk that is on the bus. The sweep over all instants checks it.
+pub const LONGEST_WAIT_INSTRUCTIONS: u64 = 9_000;
 /// Items in a life.
 pub const ITEMS: usize = 16;
 /// Counters in a life.

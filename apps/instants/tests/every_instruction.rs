@@ -8,7 +8,7 @@
 #[allow(dead_code, reason = "shared with the handler's calls")]
 mod machine;
 
-use instants::{CAPACITY, LIVES, LifeHeap, Ram, options, read, state_after, step_count};
+use instants::{CAPACITY, LIVES, LONGEST_WAIT_INSTRUCTIONS, LifeHeap, Ram, options, read, state_after, step_count};
 use machine::{Machine, Saved};
 use std::collections::HashMap;
 use vnv_persist::{Bound, BusCost, Heap, Layout};
@@ -267,6 +267,7 @@ fn an_alarm_at_every_instruction() {
         all.alarms, all.second, all.without_effect
     );
     assert!(all.percent >= 90, "no run came near the bound: {} %", all.percent);
+    assert!(all.most_wait_instructions <= LONGEST_WAIT_INSTRUCTIONS, "{} instructions", all.most_wait_instructions);
     assert!(all.most_wait_wire_ns <= 60_000 && all.most_wait_ns <= 150_000);
     let wire = Bound::new(
         &Layout::new(CAPACITY as u32, 8, (40, 4, 2), options(3, false)).unwrap(),
