@@ -102,6 +102,7 @@ fn lock(file: &File) -> Result<(), FileError> {
 
 /// Why a [`FileStorage`] failed.
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum FileError {
     /// The access ends beyond the last byte of the file.
@@ -116,7 +117,7 @@ pub enum FileError {
         found: u64,
     },
     /// The operating system failed.
-    Io(io::Error),
+    Io(#[cfg_attr(feature = "defmt", defmt(Debug2Format))] io::Error),
 }
 
 impl From<io::Error> for FileError {
