@@ -10,7 +10,7 @@ pub const HEADER: usize = 8;
 pub const GRANULE: usize = 8;
 
 /// CRC-32/ISO-HDLC, used for blocks, records and the superblock.
-pub const CRC32: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
+pub static CRC32: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
 
 /// What a block's checksum covers besides its bytes.
 #[derive(Clone, Copy, Debug)]
@@ -69,13 +69,11 @@ impl BlockHeader {
 /// A running block checksum, for blocks that do not stand in one piece of RAM.
 pub struct BlockCrc(crc::Digest<'static, u32, Table<1>>);
 
-static BLOCK_CRC: Crc<u32, Table<1>> = CRC32;
-
 impl BlockCrc {
     /// Starts a checksum; feed the object's bytes afterwards.
     #[must_use]
     pub fn new(identity: Identity, tag: u16, size: u16) -> Self {
-        let mut digest = BLOCK_CRC.digest();
+        let mut digest = CRC32.digest();
         digest.update(&identity.index.to_le_bytes());
         digest.update(&identity.generation.to_le_bytes());
         digest.update(&identity.place.to_le_bytes());

@@ -2,10 +2,11 @@
 
 use crate::layout::{Layout, Options, RECORD_HEADER, SUPERBLOCK, Superblock};
 use crate::open_error::{Damage, OpenError};
-use crate::record::{Kind, PADDING, RecordHeader, read_array};
+use crate::record::{Kind, RecordHeader, read_array, zeros};
 use core::fmt::Debug;
+use core::ops::ControlFlow;
 use vnv_core::{Error, Workspace};
-use vnv_storage::{Device, fault};
+use vnv_storage::{Device, Sink, fault};
 
 /// Writes an empty heap over whatever the storage holds. A cut leaves the storage blank or formatted. Of
 /// `memory` only the sizes matter.
@@ -25,13 +26,13 @@ where
     let sizes = memory.parts().sizes();
     let layout = Layout::new(capacity, row_of(device), sizes, options).map_err(OpenError::Layout)?;
     let fail = |error| OpenError::Heap(Error::Device(error));
-    let zeros = PADDING.get(..SUPERBLOCK).unwrap_or_default();
+    let blank = zeros(SUPERBLOCK as u32);
     let full = layout.to_superblock();
-    let first = if fault!(SuperblockFirst) { &full } else { zeros };
+    let first = if fault!(SuperblockFirst) { &full } else { blank };
     for copy in [0, 1] {
         device.write_gather(layout.superblock(copy), &[first]).map_err(fail)?;
     }
-    let row = PADDING.get(..layout.unit() as usize).unwrap_or_default();
+    let row = zeros(layout.unit());
     for region in [layout.half(1), layout.reserve_at(0), layout.reserve_at(1)] {
         device.write_gather(region, &[row]).map_err(fail)?;
     }
@@ -41,8 +42,17 @@ where
     let mut digest = header.digest(1);
     (0..entries).for_each(|_| digest.update(&[0; 8]));
     let head = header.to_bytes(1, digest.finalize());
-    let zeros = PADDING.get(..(layout.padded(length) - RECORD_HEADER) as usize).unwrap_or_default();
-    device.write_gather(layout.half(0), &[&head, zeros]).map_err(fail)?;
+    let whole = &mut |sink: Sink<'_>| {
+        sink(&head)?;
+        let mut left = layout.padded(length) - RECORD_HEADER;
+        while left > 0 {
+            let now = zeros(left);
+            sink(now)?;
+            left -= now.len() as u32;
+        }
+        ControlFlow::Continue(())
+    };
+    device.write_stream(layout.half(0), layout.padded(length), whole).map_err(fail)?;
     device.sync().map_err(fail)?;
     for copy in [0, 1] {
         device.write_gather(layout.superblock(copy), &[&layout.to_superblock()]).map_err(fail)?;

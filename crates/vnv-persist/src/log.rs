@@ -1,7 +1,7 @@
 //! The record log: appending commits, compacting into the other half.
 
 use crate::layout::{Layout, RECORD_HEADER};
-use crate::record::{Kind, PADDING, RecordHeader, padding};
+use crate::record::{Kind, RecordHeader, padding, zeros};
 use crate::roots::Roots;
 use core::fmt::Debug;
 use vnv_alloc::OffsetAllocator;
@@ -60,7 +60,7 @@ impl Log {
     where
         D::Error: Debug,
     {
-        let zeros = PADDING.get(..self.layout.unit as usize).unwrap_or_default();
+        let zeros = zeros(self.layout.unit);
         device.write_gather(at, &[zeros]).map_err(Error::Device)?;
         device.sync().map_err(Error::Device)
     }

@@ -2,12 +2,12 @@
 
 use crate::layout::{Layout, RECORD_HEADER};
 use core::fmt::Debug;
-use crc::{CRC_16_IBM_3740, CRC_32_ISO_HDLC, Crc, NoTable, Table};
+use crc::{CRC_16_IBM_3740, Crc, NoTable, Table};
 use vnv_core::Error;
+use vnv_core::block::CRC32;
 use vnv_storage::{Device, fault};
 
 static CRC16: Crc<u16, NoTable> = Crc::<u16, NoTable>::new(&CRC_16_IBM_3740);
-static CRC32: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
 
 /// Of CRC-32.
 const REFLECTED_POLYNOMIAL: u32 = 0xEDB8_8320;
@@ -249,10 +249,15 @@ where
     Ok(bytes)
 }
 
-/// Zeros to pad a record to whole units.
-pub(crate) static PADDING: [u8; 4096] = [0; 4096];
+/// Zeros that pad a record to whole units, and make one invalid.
+static ZEROS: [u8; 256] = [0; 256];
+
+/// So many zeros, but at most 256: on parts with larger units the rest of a padding stays as it is.
+pub(crate) fn zeros(length: u32) -> &'static [u8] {
+    ZEROS.get(..length as usize).unwrap_or(&ZEROS)
+}
 
 /// Zeros that pad `length` to whole units.
 pub(crate) fn padding(layout: &Layout, length: u32) -> &'static [u8] {
-    PADDING.get(..(layout.padded(length) - length) as usize).unwrap_or_default()
+    zeros(layout.padded(length) - length)
 }
