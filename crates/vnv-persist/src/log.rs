@@ -95,7 +95,7 @@ impl Log {
         }
         let mut deltas = [0; DELTA_BYTES as usize];
         let mut delta_len = 0;
-        for index in 0..engine.used() {
+        for index in engine.changed() {
             engine.safe_point()?;
             if engine.is_dirty(index) {
                 let Some(room) = deltas.get_mut(delta_len..) else { return Ok(false) };

@@ -176,6 +176,7 @@ where
         if index == self.used {
             self.used += 1;
         }
+        self.mark_changed(index);
         let flags = if pending { flag::PENDING } else { 0 };
         let mut entry = Entry::new(place, generation, units, type_index, 0);
         entry.set_word(flags | flag::UNWRITTEN);
@@ -317,6 +318,9 @@ where
         let next = if chained { self.free_slots } else { 0 };
         let mut entry = Entry::new(next, generation, 0, 0, 0);
         entry.set_word(flags);
+        if flags != 0 {
+            self.mark_changed(index);
+        }
         self.change_slot(index, |slot| *slot = entry);
         if chained {
             self.free_slots = index;

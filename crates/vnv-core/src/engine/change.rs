@@ -81,6 +81,7 @@ where
                 self.dirty += ENTRY_BYTES;
             }
         }
+        self.mark_changed(header.index);
         let transaction = if self.mark.is_some() { state::TRANSACTION } else { 0 };
         resident.update(|header| {
             let kept = header.state & !state::PARTIAL;

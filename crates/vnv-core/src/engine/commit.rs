@@ -34,7 +34,7 @@ where
         if self.zombies == 0 {
             return true;
         }
-        for index in 0..self.used {
+        for index in self.changed() {
             if self.word(index) & flag::DEAD != 0 && self.slot(index).place() != NO_PLACE {
                 self.zombies = self.zombies.saturating_sub(1);
                 if !self.record_death(index) {
@@ -90,7 +90,8 @@ where
         }
         self.items_len = 0;
         let tag = self.tag;
-        for index in 0..self.used {
+        debug_assert!(self.nothing_else_changed(), "a slot has changed in a group that is not marked");
+        for index in self.changed() {
             if let Some(resident) = self.resident(index)
                 && resident.header().state & state::DIRTY != 0
             {
@@ -108,6 +109,7 @@ where
                 self.bury(index, base);
             }
         }
+        self.unmark_unchanged();
         self.dirty = 0;
         self.debt = 0;
         self.root_dirty = 0;

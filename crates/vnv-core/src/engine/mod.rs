@@ -5,6 +5,7 @@
 mod admit;
 mod bus;
 mod change;
+mod changed;
 mod commit;
 mod load;
 mod resume;
@@ -13,6 +14,7 @@ mod sync;
 mod trace;
 mod undo;
 
+pub use changed::Changed;
 pub use commit::DELTA_BYTES;
 pub use resume::KEPT_BYTES;
 pub use snapshot::PARTIAL;
@@ -119,6 +121,8 @@ pub struct Engine<'m, D, P, R, S> {
     zombies: u16,
     /// Length of the pending list when the running transaction began.
     mark: Option<u16>,
+    /// Groups of slots that may have changed since the last commit.
+    changed_groups: u32,
     /// Tag of the next record.
     tag: u16,
     /// Where the next fresh place is looked for.
@@ -175,6 +179,7 @@ where
             root_dirty: 0,
             zombies: 0,
             mark: None,
+            changed_groups: 0,
             tag: 1,
             cursor: 0,
             marks: None,
@@ -365,6 +370,9 @@ where
     }
 
     fn set_word(&mut self, index: u16, word: u16) {
+        if word & (flag::PENDING | flag::DEAD | flag::FREED_IN_TRANSACTION) != 0 {
+            self.mark_changed(index);
+        }
         match self.resident(index) {
             Some(resident) => resident.update(|header| header.word = word),
             None => self.change_slot(index, |entry| entry.set_word(word)),

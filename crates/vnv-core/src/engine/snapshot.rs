@@ -24,8 +24,9 @@ where
 {
     /// Number of dirty objects, and of entries in all, of a snapshot now.
     pub fn snapshot_counts(&self) -> (u16, u16) {
-        let dirty = (0..self.used).filter(|index| self.is_saved(*index)).count() as u16;
-        let clean = (0..self.used).filter(|index| self.is_clean_but_pending(*index)).count() as u16;
+        debug_assert!(self.nothing_else_changed(), "a slot has changed in a group that is not marked");
+        let dirty = self.changed().filter(|index| self.is_saved(*index)).count() as u16;
+        let clean = self.changed().filter(|index| self.is_clean_but_pending(*index)).count() as u16;
         (dirty, dirty + clean)
     }
 
@@ -42,7 +43,7 @@ where
     /// Hands the entries of a snapshot to `sink`, dirty objects first.
     pub fn snapshot_entries(&self, sink: Sink<'_>) -> ControlFlow<()> {
         for dirty in [true, false] {
-            for index in 0..self.used {
+            for index in self.changed() {
                 let takes = if dirty { self.is_saved(index) } else { self.is_clean_but_pending(index) };
                 if takes {
                     let [i0, i1] = index.to_le_bytes();
@@ -67,14 +68,14 @@ where
         }
         let (dirty, _) = self.snapshot_counts();
         sink(&dirty.to_le_bytes())?;
-        for index in (0..self.used).filter(|index| self.is_saved(*index)) {
+        for index in self.changed().filter(|index| self.is_saved(*index)) {
             let Some(resident) = self.resident(index) else { continue };
             // SAFETY: no mutable guard is open on it.
             let header = BlockHeader::from_bytes(unsafe { resident.block_bytes(HEADER) });
             let partial = resident.header().state & state::PARTIAL != 0;
             sink(&(header.size | if partial { PARTIAL } else { 0 }).to_le_bytes())?;
         }
-        for index in (0..self.used).filter(|index| self.is_saved(*index)) {
+        for index in self.changed().filter(|index| self.is_saved(*index)) {
             self.snapshot_object(index, sink)?;
         }
         ControlFlow::Continue(())

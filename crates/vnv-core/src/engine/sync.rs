@@ -87,7 +87,7 @@ where
     ///
     /// [`Error::Interrupted`], unless the snapshot is the answer to the alarm.
     pub fn seal_partly_dirty(&self) -> Result<(), EngineError<D>> {
-        for index in 0..self.used {
+        for index in self.changed() {
             if let Some(resident) = self.resident(index) {
                 let header = resident.header();
                 let partial = state::DIRTY | state::PARTIAL;
@@ -164,7 +164,7 @@ where
     ///
     /// As [`sync_object`](Self::sync_object).
     pub fn sync_unguarded(&mut self) -> Result<(), EngineError<D>> {
-        for index in 0..self.used {
+        for index in self.changed() {
             let guarded = self.resident(index).is_none_or(|resident| resident.header().pins == MUTABLE);
             if !guarded {
                 self.sync_object(index)?;
@@ -215,7 +215,7 @@ where
     /// Marks the dirty objects that `sync_all` has to write, and returns their units.
     fn choose_batch(&mut self, delta_room: u32) -> Result<u16, EngineError<D>> {
         let (mut room, mut units) = (delta_room, 0u16);
-        for index in 0..self.used {
+        for index in self.changed() {
             self.safe_point()?;
             let Some(resident) = self.resident(index) else { continue };
             let header = resident.header();
@@ -244,7 +244,7 @@ where
         let mut slices = W::slices();
         let slices = slices.as_mut();
         let mut run = Run::default();
-        for index in 0..self.used {
+        for index in self.changed() {
             let Some(resident) = self.resident(index) else { continue };
             let header = resident.header();
             if header.state & state::BATCH == 0 {
@@ -319,7 +319,7 @@ where
     /// The device's.
     #[doc(hidden)]
     pub fn write_late(&mut self) -> Result<(), EngineError<D>> {
-        for index in 0..self.used {
+        for index in self.changed() {
             let Some(resident) = self.resident(index).filter(|it| it.header().state & state::BATCH != 0) else {
                 continue;
             };
@@ -340,7 +340,7 @@ where
     ///
     /// The device's; a retry writes the rest.
     pub fn rewrite_in_place(&mut self) -> Result<(), EngineError<D>> {
-        for index in 0..self.used {
+        for index in self.changed() {
             let Some(resident) = self.resident(index) else { continue };
             let header = resident.header();
             if header.state & state::DIRTY == 0 {
@@ -406,7 +406,7 @@ where
     ///
     /// The device's; a retry goes on.
     pub fn apply_deltas(&mut self) -> Result<(), EngineError<D>> {
-        for index in 0..self.used {
+        for index in self.changed() {
             let unapplied = self.resident(index).is_some_and(|resident| {
                 resident.header().state & (state::UNAPPLIED | state::DIRTY) == state::UNAPPLIED
             });

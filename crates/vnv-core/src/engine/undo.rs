@@ -27,7 +27,7 @@ where
     pub fn end_transaction(&mut self) {
         self.mark = None;
         self.attention.set_transaction(false);
-        for index in 0..self.used {
+        for index in self.changed() {
             if let Some(resident) = self.resident(index) {
                 resident.update(|header| header.state &= !state::TRANSACTION);
             }
@@ -47,7 +47,7 @@ where
         let Some(mark) = self.mark.take() else { return };
         self.attention.set_transaction(false);
         self.end_marks();
-        for index in 0..self.used {
+        for index in self.changed() {
             if self.word(index) & flag::FREED_IN_TRANSACTION != 0 {
                 self.set_flags(index, 0, flag::FREED_IN_TRANSACTION);
             }

@@ -1,0 +1,174 @@
+//! Operations of a heap, each between two marks. The storage is the memory from 2 MiB on.
+
+#![no_std]
+#![no_main]
+
+use core::hint::black_box;
+use core::ptr::addr_of_mut;
+use vnv_persist::{Durable, Heap, Link, Memory, Options, Owned};
+use vnv_storage::Device;
+use vnv_storage::embedded_storage::{ReadStorage, Storage};
+
+/// A write begins an operation with this number, or ends it with 0.
+const MARK: *mut u32 = 0x4000_0000 as *mut u32;
+const IMAGE: usize = 0x0020_0000;
+const CAPACITY: usize = 512 * 1024;
+
+struct Bytes;
+
+impl ReadStorage for Bytes {
+    type Error = ();
+    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), ()> {
+        if offset as usize + bytes.len() > CAPACITY {
+            return Err(());
+        }
+        // SAFETY: the machine has memory for the whole image there, and nothing else lies there.
+        unsafe {
+            core::ptr::copy_nonoverlapping((IMAGE + offset as usize) as *const u8, bytes.as_mut_ptr(), bytes.len());
+        }
+        Ok(())
+    }
+    fn capacity(&self) -> usize {
+        CAPACITY
+    }
+}
+
+impl Storage for Bytes {
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), ()> {
+        if offset as usize + bytes.len() > CAPACITY {
+            return Err(());
+        }
+        // SAFETY: as in `read`.
+        unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), (IMAGE + offset as usize) as *mut u8, bytes.len()) };
+        Ok(())
+    }
+}
+
+impl Device for Bytes {
+    fn row_size(&self) -> u32 {
+        8
+    }
+    fn write_gather(&mut self, mut offset: u32, slices: &[&[u8]]) -> Result<(), ()> {
+        for slice in slices {
+            self.write(offset, slice)?;
+            offset += slice.len() as u32;
+        }
+        Ok(())
+    }
+    fn sync(&mut self) -> Result<(), ()> {
+        Ok(())
+    }
+}
+
+#[derive(Durable, Clone, Copy)]
+#[repr(C)]
+struct Large {
+    words: [u32; 64],
+}
+
+type Ram = Memory<1100, 64, 4, 2, 16000>;
+type Measured = Heap<'static, Bytes, Ram>;
+
+static mut MEMORY: Ram = Ram::new();
+
+fn mark(value: u32) {
+    // SAFETY: the machine has this register.
+    unsafe { MARK.write_volatile(value) }
+}
+
+/// Runs an operation between its marks.
+#[inline(always)]
+fn measure<T>(number: u32, operation: impl FnOnce() -> T) -> T {
+    mark(number);
+    let value = operation();
+    mark(0);
+    value
+}
+
+/// Number of an operation: `number` for 4 bytes and one resident, + 1 for 256 bytes, + 2 for 1,000 residents.
+fn run() -> Option<()> {
+    // SAFETY: taken once.
+    let memory = unsafe { &mut *addr_of_mut!(MEMORY) };
+    let heap: Measured = Heap::format(Bytes, memory, Options::new(16 * 1024).log_bytes(2048)).ok()?;
+    for _ in 0..4 {
+        measure(1, || black_box(()));
+    }
+    let small = heap.allocate(7u32).ok()?.into_link();
+    let large = heap.allocate(Large { words: [1; 64] }).ok()?.into_link();
+    heap.set_root("small", Some(small)).ok()?;
+    heap.set_root("large", Some(large)).ok()?;
+    heap.commit().ok()?;
+    operations(&heap, small, large, 0)?;
+    let many: Link<[Link<u32>]> = heap.allocate_slice_with(1000, |_| Link::NULL).ok()?.into_link();
+    let roots: Link<[Link<u32>]> = many;
+    heap.set_root("small", None::<Link<u32>>).ok()?;
+    heap.set_root("small", Some(roots)).ok()?;
+    for at in 0..1000 {
+        let value = heap.allocate(at as u32).ok()?.into_link();
+        *heap.get_element_mut(many, at).ok()? = value;
+        if at % 16 == 0 {
+            heap.commit().ok()?;
+        }
+    }
+    heap.commit().ok()?;
+    let last = heap.get(many).ok()?[999];
+    operations(&heap, last, large, 2)
+}
+
+#[inline(never)]
+fn operations(heap: &Measured, small: Link<u32>, large: Link<Large>, residents: u32) -> Option<()> {
+    for round in 0..8u32 {
+        let (small, large) = (black_box(small), black_box(large));
+        // Loaded, if it was not there.
+        measure(10 + residents, || heap.get(small).map(|value| *value)).ok()?;
+        measure(11 + residents, || heap.get(large).map(|value| value.words[0])).ok()?;
+        heap.get_mut(small).map(|mut value| *value += 1).ok()?;
+        heap.get_mut(large).map(|mut value| value.words[0] += 1).ok()?;
+        measure(20 + residents, || heap.get_mut(small).map(|mut value| *value += 1)).ok()?;
+        measure(21 + residents, || heap.get_mut(large).map(|mut value| value.words[0] += 1)).ok()?;
+        measure(30 + residents, || heap.commit()).ok()?;
+        measure(40 + residents, || heap.get_mut(small).map(|mut value| *value += 1)).ok()?;
+        measure(31 + residents, || heap.commit()).ok()?;
+        measure(41 + residents, || heap.get_mut(large).map(|mut value| value.words[0] += 1)).ok()?;
+        measure(50 + residents, || heap.snapshot()).ok()?;
+        heap.commit().ok()?;
+        measure(60 + residents, || heap.evict(small)).ok()?;
+        measure(61 + residents, || heap.evict(large)).ok()?;
+        measure(70 + residents, || heap.get(small).map(|value| *value)).ok()?;
+        measure(71 + residents, || heap.get(large).map(|value| value.words[0])).ok()?;
+        let owned: Owned<'_, u32> = measure(80 + residents, || heap.allocate(round)).ok()?;
+        measure(90 + residents, || drop(owned));
+        let owned: Owned<'_, Large> = measure(81 + residents, || heap.allocate(Large { words: [round; 64] })).ok()?;
+        measure(91 + residents, || drop(owned));
+    }
+    Some(())
+}
+
+// SAFETY: the only symbol of this name; the machine starts here with a stack.
+#[unsafe(no_mangle)]
+extern "C" fn _start() -> ! {
+    mark(if run().is_some() { u32::MAX } else { u32::MAX - 1 });
+    stop()
+}
+
+struct OneCore;
+critical_section::set_impl!(OneCore);
+
+// SAFETY: one core, no interrupts.
+unsafe impl critical_section::Impl for OneCore {
+    unsafe fn acquire() -> critical_section::RawRestoreState {}
+    unsafe fn release(_: critical_section::RawRestoreState) {}
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    mark(u32::MAX - 2);
+    stop()
+}
+
+fn stop() -> ! {
+    loop {
+        // SAFETY: stops the machine.
+        unsafe { core::arch::asm!("ebreak") };
+    }
+}
