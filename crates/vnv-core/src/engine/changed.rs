@@ -15,34 +15,48 @@ const GROUPS: u16 = u32::BITS as u16;
 /// The slots of the marked groups, in rising order.
 #[derive(Clone, Copy, Debug)]
 pub struct Changed {
+    /// Groups not begun yet, the next one first.
     groups: u32,
+    /// First slot of that group.
+    base: u16,
     shift: u16,
     next: u16,
+    /// Of the group that was begun.
+    end: u16,
     used: u16,
+}
+
+impl Changed {
+    const fn new(groups: u32, shift: u16, used: u16) -> Self {
+        Self { groups, base: 0, shift, next: 0, end: 0, used }
+    }
 }
 
 impl Iterator for Changed {
     type Item = u16;
 
     fn next(&mut self) -> Option<u16> {
-        while self.next < self.used {
-            let group = self.next >> self.shift;
-            let rest = self.groups.checked_shr(u32::from(group))?;
-            if rest & 1 != 0 {
-                self.next += 1;
-                return Some(self.next - 1);
-            }
-            if rest == 0 {
+        if self.next >= self.end {
+            if self.groups == 0 {
                 return None;
             }
-            self.next = (group + rest.trailing_zeros() as u16) << self.shift;
+            let skip = self.groups.trailing_zeros();
+            self.next = self.base + ((skip as u16) << self.shift);
+            self.base = self.next + (1 << self.shift);
+            // In two steps: all bits may be passed over.
+            self.groups = self.groups >> skip >> 1;
+            self.end = self.base.min(self.used);
+            if self.next >= self.end {
+                return None;
+            }
         }
-        None
+        self.next += 1;
+        Some(self.next - 1)
     }
 }
 
 /// Slots of a group, as a power of two, in a table of so many.
-const fn shift(slots: usize) -> u16 {
+pub(super) const fn shift(slots: usize) -> u16 {
     let mut shift = 0;
     while slots.saturating_sub(1) >> shift >= GROUPS as usize {
         shift += 1;
@@ -61,12 +75,12 @@ where
     /// The slots that may have changed: every one that is dirty, or has a flag or state that the next commit looks for, and their
     /// neighbours.
     pub fn changed(&self) -> Changed {
-        Changed { groups: self.changed_groups, shift: shift(self.entries.len()), next: 0, used: self.used }
+        Changed::new(self.changed_groups, self.changed_shift, self.used)
     }
 
     /// A slot changes.
     pub(super) fn mark_changed(&mut self, index: u16) {
-        let group = u32::from(index >> shift(self.entries.len()));
+        let group = u32::from(index >> self.changed_shift);
         self.changed_groups |= 1u32.checked_shl(group).unwrap_or(0);
     }
 
@@ -103,16 +117,16 @@ mod tests {
     fn every_slot_belongs_to_one_of_the_groups() {
         for slots in (1..200).chain([1100, 4096, 32_767]) {
             assert!((slots - 1) >> shift(slots) < usize::from(GROUPS));
-            let all = Changed { groups: u32::MAX, shift: shift(slots), next: 0, used: slots as u16 };
+            let all = Changed::new(u32::MAX, shift(slots), slots as u16);
             assert!(all.eq(0..slots as u16));
         }
     }
 
     #[test]
     fn only_marked_groups_are_visited() {
-        let some = Changed { groups: 1 << 3 | 1 << 31, shift: 2, next: 0, used: 127 };
+        let some = Changed::new(1 << 3 | 1 << 31, 2, 127);
         assert!(some.eq((12..16).chain(124..127)));
-        let none = Changed { groups: 0, shift: 2, next: 0, used: 127 };
+        let none = Changed::new(0, 2, 127);
         assert_eq!(none.count(), 0);
     }
 }

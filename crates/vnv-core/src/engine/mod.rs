@@ -123,6 +123,8 @@ pub struct Engine<'m, D, P, R, S> {
     mark: Option<u16>,
     /// Groups of slots that may have changed since the last commit.
     changed_groups: u32,
+    /// Slots of a group, as a power of two.
+    changed_shift: u16,
     /// Tag of the next record.
     tag: u16,
     /// Where the next fresh place is looked for.
@@ -161,6 +163,7 @@ where
         ram.reset(arena.words());
         space.reset(geometry.data_units);
         let used = types.len() as u16 + 1;
+        let entries_len = entries.len();
         Self {
             device: RefCell::new(device),
             geometry,
@@ -180,6 +183,7 @@ where
             zombies: 0,
             mark: None,
             changed_groups: 0,
+            changed_shift: changed::shift(entries_len),
             tag: 1,
             cursor: 0,
             marks: None,
