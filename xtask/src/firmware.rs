@@ -105,7 +105,7 @@ pub fn build(steps: &mut Steps, board: Board, app: Option<App>) -> Result<bool> 
 
 /// Formatting and clippy of the firmware, warnings denied.
 pub fn lint(steps: &mut Steps) -> Result<()> {
-    for directory in ["esp32c3", "sifive-u", "ast1030", "footprint", "emulated"] {
+    for directory in ["esp32c3", "sifive-u", "ast1030", "footprint", "instructions", "emulated"] {
         let at = format!("firmware/{directory}");
         steps.run_in(&format!("format {directory}"), &at, "cargo", &["fmt", "--check"])?;
     }
@@ -122,6 +122,15 @@ pub fn lint(steps: &mut Steps) -> Result<()> {
             let name = format!("clippy {} {}", board.name(), features.join(" "));
             steps.run_in(name.trim_end(), &board.directory(), "cargo", &arguments)?;
         }
+    }
+    for package in ["footprint", "instructions", "emulated"] {
+        let directory = steps.target_directory().join("firmware").join(package).display().to_string();
+        let mut arguments = vec!["clippy", "--quiet", "--release", "--locked", "--target-dir", &directory];
+        if package == "emulated" {
+            arguments.extend(["--target", Board::SifiveU.target()]);
+        }
+        arguments.extend(["--", "-D", "warnings"]);
+        steps.run_in(&format!("clippy {package}"), &format!("firmware/{package}"), "cargo", &arguments)?;
     }
     Ok(())
 }
@@ -171,10 +180,14 @@ impl Run {
             return Ok(false);
         }
         let elf = self.board.elf(steps, self.app).display().to_string();
-        let memory = self.memory.clone().unwrap_or_else(|| {
-            let name = format!("{}-{}.bin", self.board.name(), self.app.name());
-            steps.target_directory().join("memory").join(name)
-        });
+        let memory = match &self.memory {
+            // What is run for us runs in the workspace's root.
+            Some(file) => std::path::absolute(file)?,
+            None => {
+                let name = format!("{}-{}.bin", self.board.name(), self.app.name());
+                steps.target_directory().join("memory").join(name)
+            }
+        };
         let (memory, pace) = (memory.display().to_string(), self.pace.to_string());
         let mut arguments = emulator(&["run", self.board.name(), &elf, "--memory", &memory, "--pace", &pace]);
         let (seconds, lines) = (self.seconds.map(|s| s.to_string()), self.lines.map(|l| l.to_string()));

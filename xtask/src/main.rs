@@ -95,6 +95,8 @@ enum Command {
     },
     /// Flash and static RAM of each application on each board; fails above the budgets in firmware/budgets.toml
     Sizes,
+    /// Instructions of heap operations on rv32imc, exactly; fails above apps/instructions/baseline.toml
+    Instructions,
     /// Cuts the power of an emulated board again and again, and checks what is left
     Cut(firmware::Cut),
     /// Everything for boards: lint, build, sizes, images, a short run, and cuts on the emulated ones
@@ -204,6 +206,9 @@ fn run(command: Option<&Command>) -> Result<bool> {
             }
         }
         Command::Sizes => sizes::sizes(&mut steps)?,
+        Command::Instructions => {
+            return steps.run_quietly("cargo", &["run", "--quiet", "--release", "-p", "instructions"]);
+        }
         Command::Cut(cut) => cut.run(&mut steps)?,
         Command::Boards { cuts } => boards(&mut steps, *cuts)?,
         Command::Miri => miri(&mut steps)?,
@@ -229,6 +234,7 @@ fn run(command: Option<&Command>) -> Result<bool> {
 fn boards(steps: &mut Steps, cuts: u32) -> Result<()> {
     firmware::lint(steps)?;
     sizes::sizes(steps)?;
+    steps.run("instructions", "cargo", &["run", "--quiet", "--release", "-p", "instructions"], &[])?;
     for app in App::ALL {
         firmware::image(steps, app)?;
     }

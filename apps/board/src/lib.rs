@@ -15,6 +15,6 @@ pub trait Board {
     /// Waits as long as the pace of the board says. `false`: the application shall end.
     fn pause(&mut self) -> bool;
 
-    /// From now on the board's power-fail source enters `power_fail`.
+    /// From now on the board's power-fail source enters `power_fail`, which protects the heap already.
     fn watch_power(&mut self, power_fail: &'static PowerFail);
 }

@@ -1,15 +1,22 @@
 //! The counter on the host.
-//!
-//! `counter [FILE] [STEPS]` counts STEPS times (default 5) on the heap in FILE (default `counter.fram`), an 8 KiB
-//! stand-in for an FRAM.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use board::host::{Host, storage};
-use std::path::Path;
+use clap::Parser;
+use std::path::PathBuf;
+
+/// A count that outlives power: run it, cut it, run it again
+#[derive(Parser)]
+struct Arguments {
+    /// A file that stands for an FRAM of 8 KiB; it is made if it is not there
+    #[arg(default_value = "counter.fram")]
+    file: PathBuf,
+    /// Steps until it ends
+    #[arg(default_value_t = 5)]
+    steps: u32,
+}
 
 fn main() -> Result<()> {
-    let mut arguments = std::env::args().skip(1);
-    let file = arguments.next().unwrap_or_else(|| "counter.fram".into());
-    let steps = arguments.next().map_or(Ok(5), |steps| steps.parse()).context("STEPS is a number")?;
-    Ok(counter::run(storage(Path::new(&file), 8192)?, &mut Host::new(steps))?)
+    let Arguments { file, steps } = Arguments::parse();
+    Ok(counter::run(storage(&file, 8192)?, &mut Host::new(steps))?)
 }

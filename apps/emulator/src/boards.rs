@@ -61,7 +61,9 @@ impl Board {
 
     /// QEMU's arguments; `pace`: milliseconds of each pause of the application.
     pub fn arguments(self, elf: &Path, memory: &Path, time: Time, pace: u32) -> Vec<String> {
-        let (elf, memory) = (elf.display(), memory.display());
+        // A comma ends a value, unless it is doubled.
+        let option = |path: &Path| path.display().to_string().replace(',', ",,");
+        let (elf, memory) = (option(elf), option(memory));
         let console = format!("enable=on,target=native,chardev=console,arg=firmware,arg={pace}");
         let own = match self {
             Self::SifiveU => vec![
@@ -85,7 +87,7 @@ impl Board {
                 "-drive".into(),
                 format!("if=mtd,index=2,id=fr,format=raw,file={memory}"),
                 "-kernel".into(),
-                elf.to_string(),
+                elf,
             ],
         };
         let mut all: Vec<String> =

@@ -23,6 +23,10 @@ struct App {
     /// The root, and the field below it.
     root: &'static str,
     field: &'static str,
+    /// Whether power-fail alarms come while it works.
+    has_alarms: bool,
+    /// Whether what it found when it started was durable before it said so.
+    opened_is_durable: bool,
     read: fn(&str, &mut Said),
 }
 
@@ -33,6 +37,8 @@ fn number(line: &str, before: &str) -> Option<u64> {
 const COUNTER: App = App {
     root: "counter",
     field: "count",
+    has_alarms: false,
+    opened_is_durable: false,
     read: |line, said| {
         if line.starts_with("start number") {
             said.opened = line.rsplit(' ').next().and_then(|count| count.parse().ok());
@@ -47,6 +53,8 @@ const COUNTER: App = App {
 const PERSIST: App = App {
     root: "book",
     field: "steps",
+    has_alarms: true,
+    opened_is_durable: true,
     read: |line, said| {
         if let Some(steps) = number(line, "opened ") {
             said.opened = Some(steps);
@@ -66,7 +74,7 @@ enum Cut {
     After(Duration),
     /// So many bytes on the bus after power-on: in the recovery.
     AtByte(u32),
-    /// The application is at work for so long, then so many bytes go over the bus.
+    /// The application is at work for so long, then so many bytes go over the bus (0: at once).
     AtWork(Duration, u32),
 }
 
@@ -77,6 +85,8 @@ impl Cut {
         match round % 4 {
             0 => Self::After(time()),
             1 => Self::AtByte(1 + random.below(5_000) as u32),
+            // In a pause, most often.
+            3 if round / 4 % 2 == 1 => Self::AtWork(time(), 0),
             _ => Self::AtWork(time(), 1 + random.below(1_500) as u32),
         }
     }
@@ -103,8 +113,15 @@ impl Random {
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One life: from power-on to the cut. Returns its words, which it prints if it is `aloud`, and whether the part was selected.
-fn live(board: Board, elf: &Path, memory: &Path, app: &App, cut: Cut, aloud: bool) -> Result<(Said, bool)> {
-    let mut machine = Machine::new(board, elf, memory, Time::Fast, 0)?;
+fn live(
+    board: Board,
+    elf: &Path,
+    memory: &Path,
+    app: &App,
+    (cut, pace): (Cut, u32),
+    aloud: bool,
+) -> Result<(Said, bool)> {
+    let mut machine = Machine::new(board, elf, memory, Time::Fast, pace)?;
     let mut first = None;
     match cut {
         Cut::After(time) => {
@@ -166,7 +183,9 @@ pub fn run(board: Board, elf: &Path, cuts: u32, seed: u64) -> Result<()> {
         if aloud {
             println!("  life {round}, {cut:?}");
         }
-        let (said, is_selected) = live(board, elf, &memory, app, cut, aloud).with_context(|| replay.clone())?;
+        // In every other life there are pauses, in which alarms find the heap quiescent.
+        let pace = round / 4 % 2;
+        let (said, is_selected) = live(board, elf, &memory, app, (cut, pace), aloud).with_context(|| replay.clone())?;
         selected += u32::from(is_selected);
         let (found, snapshot) = on_the_host(&memory, app).with_context(|| replay.clone())?;
         snapshots += u32::from(snapshot);
@@ -175,7 +194,8 @@ pub fn run(board: Board, elf: &Path, cuts: u32, seed: u64) -> Result<()> {
         } else {
             silent += 1;
         }
-        let safe = said.safe.max(said.opened.filter(|_| left.is_some())).max(left);
+        let opened = said.opened.filter(|_| app.opened_is_durable || left.is_some());
+        let safe = said.safe.max(opened).max(left);
         let begun = said.begun.max(left).max(Some(0));
         ensure!(
             found >= safe && found <= begun,
@@ -185,6 +205,17 @@ pub fn run(board: Board, elf: &Path, cuts: u32, seed: u64) -> Result<()> {
         if (round + 1) % 25 == 0 {
             eprintln!("{} of {cuts} cuts, {} is {}", round + 1, app.field, left.unwrap_or(0));
         }
+    }
+    // A last life, that what the last cut left is opened too.
+    let (said, _) = live(board, elf, &memory, app, (Cut::AtWork(Duration::ZERO, 1), 0), false)?;
+    ensure!(
+        said.opened == Some(left.unwrap_or(0)),
+        "at the end the firmware found {:?}, the host {left:?}",
+        said.opened
+    );
+    if cuts >= 50 {
+        ensure!(selected > 0, "no cut fell into a frame: the cuts do not test what they shall");
+        ensure!(snapshots > 0 || !app.has_alarms, "no cut left a snapshot: the cuts do not test what they shall");
     }
     println!(
         "{}: {cuts} cuts, {selected} of them inside a frame, {snapshots} left a snapshot, {silent} came before the first word; {} came \

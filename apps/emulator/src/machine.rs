@@ -4,8 +4,10 @@ use crate::boards::{Board, FILE_BYTES, Time};
 use crate::gdb::Gdb;
 use crate::log::lines;
 use crate::qmp::Qmp;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use fs4::fs_std::FileExt;
 use serde_json::json;
+use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -21,24 +23,36 @@ pub struct Machine {
     pub lines: Receiver<String>,
     sockets: TempDir,
     board: Board,
+    /// Nobody else uses the memory file meanwhile.
+    _locked: File,
 }
 
-/// Makes the memory file if it is not there.
-pub fn memory_file(path: &Path) -> Result<()> {
-    if !path.exists() {
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)?;
-        }
-        let file = std::fs::File::create(path).with_context(|| format!("cannot make {}", path.display()))?;
+/// Opens the memory file, for ourselves alone; makes it if it is not there.
+fn memory_file(path: &Path) -> Result<File> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let is_new = !path.exists();
+    let file = File::options().read(true).write(true).create(true).truncate(false).open(path);
+    let file = file.with_context(|| format!("cannot open {}", path.display()))?;
+    let is_ours = FileExt::try_lock_exclusive(&file).with_context(|| format!("cannot lock {}", path.display()))?;
+    ensure!(is_ours, "{} is the memory of a board that runs already", path.display());
+    if is_new {
         file.set_len(FILE_BYTES)?;
     }
-    Ok(())
+    let found = file.metadata()?.len();
+    ensure!(
+        found == FILE_BYTES,
+        "{} has {found} bytes; the memory file of an emulated board has {FILE_BYTES} (the part itself 16 KiB)",
+        path.display()
+    );
+    Ok(file)
 }
 
 impl Machine {
     /// Powers a board on; it does not run yet.
     pub fn new(board: Board, elf: &Path, memory: &Path, time: Time, pace: u32) -> Result<Self> {
-        memory_file(memory)?;
+        let locked = memory_file(memory)?;
         let sockets = tempfile::tempdir()?;
         let (qmp, gdb) = (sockets.path().join("qmp"), sockets.path().join("gdb"));
         let mut command = Command::new(board.program());
@@ -54,6 +68,15 @@ impl Machine {
             .stderr(Stdio::piped())
             // Ctrl-C is for us.
             .process_group(0);
+        #[cfg(target_os = "linux")]
+        // SAFETY: one system call, which is allowed between fork and exec.
+        unsafe {
+            command.pre_exec(|| {
+                // However we die, the emulator does not outlive us.
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                Ok(())
+            });
+        }
         let mut child = command.spawn().with_context(|| {
             format!("`{}` cannot be run; on Debian: apt-get install qemu-system-misc qemu-system-arm", board.program())
         })?;
@@ -68,7 +91,7 @@ impl Machine {
         if let Some((object, property, value)) = board.wiring() {
             qmp.execute("qom-set", json!({"path": object, "property": property, "value": value}))?;
         }
-        Ok(Self { child, qmp, lines, sockets, board })
+        Ok(Self { child, qmp, lines, sockets, board, _locked: locked })
     }
 
     /// Lets it run.

@@ -23,6 +23,7 @@ pub fn run(board: Board, elf: &Path, memory: &Path, pace: u32, until: &Until) ->
     let interrupted = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGINT, interrupted.clone())?;
     signal_hook::flag::register(signal_hook::consts::SIGTERM, interrupted.clone())?;
+    signal_hook::flag::register(signal_hook::consts::SIGHUP, interrupted.clone())?;
     println!("{}: {} with its memory in {}; Ctrl-C cuts power", board.name(), elf.display(), memory.display());
     let mut machine = Machine::new(board, elf, memory, Time::Real, pace)?;
     machine.run()?;

@@ -9,7 +9,7 @@ use portable_atomic::{AtomicU32, Ordering};
 use static_cell::ConstStaticCell;
 use vnv_persist::{Heap, Outcome, PowerFail};
 use vnv_storage::Device;
-pub use workload::{Book, CAPACITY, Ledger, OPTIONS, Ram, STEPS, book, check, step};
+pub use workload::{Book, Books, CAPACITY, Ledger, OPTIONS, Ram, STEPS, book, check, step};
 
 /// Steps between two commits.
 const COMMIT_EVERY: u32 = 8;
@@ -41,11 +41,12 @@ where
 {
     let heap: Ledger<'_, D> = Heap::open_or_format(storage, MEMORY.take(), OPTIONS)?;
     let book = book(&heap)?;
-    let steps = check(&heap, book)?;
+    let steps = check(&heap, book, &mut Books::new())?;
     STEPS.store(steps, Ordering::SeqCst);
     info!("opened {} {}", steps, u8::from(heap.report().snapshot));
-    board.watch_power(power_fail);
     power_fail.protect(&heap, || {
+        // Only now an alarm finds the heap.
+        board.watch_power(power_fail);
         info!("ready");
         let mut saved = 0;
         while board.pause() {

@@ -1,15 +1,22 @@
 //! The tour on the host.
-//!
-//! `sample [FILE] [ROUNDS]` goes ROUNDS rounds (default 8) on the heap in FILE (default `sample.fram`), an 8 KiB stand-in for
-//! an FRAM.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use board::host::{Host, storage};
-use std::path::Path;
+use clap::Parser;
+use std::path::PathBuf;
+
+/// A tour of the heap; each run goes on where the last one ended
+#[derive(Parser)]
+struct Arguments {
+    /// A file that stands for an FRAM of 8 KiB; it is made if it is not there
+    #[arg(default_value = "sample.fram")]
+    file: PathBuf,
+    /// Rounds until it ends
+    #[arg(default_value_t = 8)]
+    rounds: u32,
+}
 
 fn main() -> Result<()> {
-    let mut arguments = std::env::args().skip(1);
-    let file = arguments.next().unwrap_or_else(|| "sample.fram".into());
-    let rounds = arguments.next().map_or(Ok(8), |rounds| rounds.parse()).context("ROUNDS is a number")?;
-    Ok(sample::run(storage(Path::new(&file), 8192)?, &mut Host::new(rounds))?)
+    let Arguments { file, rounds } = Arguments::parse();
+    Ok(sample::run(storage(&file, 8192)?, &mut Host::new(rounds))?)
 }

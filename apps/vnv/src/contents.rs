@@ -31,6 +31,8 @@ pub struct Contents {
     pub roots: BTreeMap<String, String>,
     /// Objects by slot and generation.
     pub objects: BTreeMap<String, Object>,
+    /// Why not all objects are there, if one is damaged.
+    pub damage: Option<String>,
 }
 
 impl Contents {
@@ -38,7 +40,7 @@ impl Contents {
     ///
     /// # Errors
     ///
-    /// What `open` finds; a damaged object.
+    /// What `open` finds. A damaged object is left out, and told in `damage`.
     pub fn of(image: &Image) -> Result<Self> {
         let mut tables = image.tables();
         let heap = image.open(&mut tables)?;
@@ -47,21 +49,17 @@ impl Contents {
             roots.insert(root.to_string(), name(id));
         })
         .map_err(|error| anyhow!("{error}"))?;
-        let mut bad = None;
-        heap.each_object(&mut |seen| match value(&seen.schema, seen.bytes) {
-            Ok(value) => {
+        let seen = heap.each_object(&mut |seen| {
+            // It walks each value itself, and tells of those that do not fit.
+            if let Ok(value) = value(&seen.schema, seen.bytes) {
                 let type_name = type_name(&seen.schema, seen.bytes);
                 let object = Object { type_name, offset: seen.offset, size: seen.bytes.len(), value };
                 objects.insert(name(seen.id), object);
             }
-            Err(error) => bad = Some(error),
-        })
-        .map_err(|error| anyhow!("{error}"))?;
-        if let Some(error) = bad {
-            return Err(error.into());
-        }
+        });
+        let damage = seen.err().map(|error| error.to_string());
         let report = heap.report();
-        Ok(Self { sequence: report.sequence, snapshot: report.snapshot, roots, objects })
+        Ok(Self { sequence: report.sequence, snapshot: report.snapshot, roots, objects, damage })
     }
 
     /// The object that a root leads to.
@@ -81,7 +79,8 @@ impl Contents {
                 (name.clone(), json!({"type": type_name, "offset": offset, "size": size, "value": value}))
             })
             .collect();
-        json!({"sequence": self.sequence, "snapshot": self.snapshot, "roots": self.roots, "objects": objects})
+        let Self { sequence, snapshot, roots, damage, .. } = self;
+        json!({"sequence": sequence, "snapshot": snapshot, "damage": damage, "roots": roots, "objects": objects})
     }
 
     /// As text: a tree below each root, then what no root leads to.
@@ -101,6 +100,9 @@ impl Contents {
                 self.object(&mut out, id, 0, &mut shown);
             }
         }
+        if let Some(damage) = &self.damage {
+            let _ = writeln!(out, "damaged: {damage}; `vnv verify` lists all that is");
+        }
         out
     }
 
@@ -113,7 +115,7 @@ impl Contents {
                 let _ = write!(out, "{indent}{label}: ");
             }
             let Some(object) = self.objects.get(id) else {
-                let _ = writeln!(out, "{id}, which was freed");
+                let _ = writeln!(out, "{id}, which was freed or is damaged");
                 continue;
             };
             if !shown.insert(id) {

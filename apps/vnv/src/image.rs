@@ -2,9 +2,14 @@
 
 use crate::workspace::Tables;
 use anyhow::{Context, Result, anyhow, bail};
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use vnv_persist::{Heap, Layout, OpenError};
 use vnv_sim::TearStorage;
+
+/// Where both copies of a superblock are, whatever the unit.
+const SUPERBLOCKS: u64 = 0x1_0040;
 
 /// The bytes that a heap was formatted for, and their layout.
 pub struct Image {
@@ -25,8 +30,28 @@ impl Image {
     ///
     /// The file cannot be read, or holds no image.
     pub fn read(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        Self::from_bytes(bytes).with_context(|| format!("{} holds no image of a heap", path.display()))
+        let read = |limit: u64| {
+            let mut bytes = Vec::new();
+            let mut file = File::open(path)?;
+            let length = file.metadata()?.len();
+            file.by_ref().take(limit).read_to_end(&mut bytes)?;
+            Ok::<_, std::io::Error>((bytes, length as usize))
+        };
+        let no_image = || format!("{} holds no image of a heap", path.display());
+        let cannot = || format!("cannot read {}", path.display());
+        let (beginning, _) = read(SUPERBLOCKS).with_context(cannot)?;
+        let layout = Self::layout(beginning).with_context(no_image)?;
+        let (bytes, length) = read(layout.capacity().into()).with_context(cannot)?;
+        let image = Self::from_bytes(bytes).with_context(no_image)?;
+        Ok(Self { file_bytes: length, ..image })
+    }
+
+    fn layout(beginning: Vec<u8>) -> Result<Layout> {
+        if beginning.len() < 64 {
+            bail!("{} bytes are less than a superblock", beginning.len());
+        }
+        // The row does not matter to reading.
+        Layout::read(&mut TearStorage::from_image(beginning, 8)).map_err(told)
     }
 
     /// As [`read`](Self::read), from bytes.
@@ -36,11 +61,8 @@ impl Image {
     /// As [`read`](Self::read).
     pub fn from_bytes(mut bytes: Vec<u8>) -> Result<Self> {
         let file_bytes = bytes.len();
-        if bytes.len() < 64 {
-            bail!("{file_bytes} bytes are less than a superblock");
-        }
-        // The row does not matter to reading.
-        let layout = Layout::read(&mut TearStorage::from_image(bytes.clone(), 8)).map_err(told)?;
+        let beginning = bytes.get(..bytes.len().min(SUPERBLOCKS as usize)).unwrap_or_default();
+        let layout = Self::layout(beginning.to_vec())?;
         let capacity = layout.capacity() as usize;
         if file_bytes < capacity {
             bail!("the heap was formatted for {capacity} bytes, the file has only {file_bytes}");

@@ -3,7 +3,9 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use serde_json::Value;
-use std::path::PathBuf;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use vnv::{Contents, Image, diff, stat, verify};
 
@@ -59,60 +61,70 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match run(Arguments::parse().command) {
-        Ok(code) => ExitCode::from(code),
+    let mut out = String::new();
+    let code = match run(Arguments::parse().command, &mut out) {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("vnv: {error:#}");
-            ExitCode::from(2)
+            2
+        }
+    };
+    // Whoever reads it may have seen enough.
+    let _ = std::io::stdout().write_all(out.as_bytes());
+    ExitCode::from(code)
+}
+
+/// What `read` makes of an image; that it is damaged is told on `out`.
+fn read_or_tell<T>(path: &Path, out: &mut String, read: impl FnOnce(&Image) -> Result<T>) -> Result<Option<T>> {
+    match read(&Image::read(path)?) {
+        Ok(value) => Ok(Some(value)),
+        Err(error) => {
+            writeln!(out, "damaged: {error:#}")?;
+            Ok(None)
         }
     }
 }
 
-fn run(command: Command) -> Result<u8> {
+fn run(command: Command, out: &mut String) -> Result<u8> {
     match command {
         Command::Stat { image, json } => {
-            let numbers = stat(&Image::read(&image)?)?;
+            let Some(numbers) = read_or_tell(&image, out, stat)? else { return Ok(1) };
             if json {
-                println!("{numbers:#}");
+                writeln!(out, "{numbers:#}")?;
             } else if let Value::Object(numbers) = numbers {
                 for (name, value) in numbers {
                     match value {
                         Value::Object(types) => {
                             for (name, value) in types {
-                                println!("type {name}: {} objects, {} bytes", value["objects"], value["bytes"]);
+                                writeln!(out, "type {name}: {} objects, {} bytes", value["objects"], value["bytes"])?;
                             }
                         }
-                        value => println!("{name}: {value}"),
+                        value => writeln!(out, "{name}: {value}")?,
                     }
                 }
             }
             Ok(0)
         }
         Command::Verify { image, map } => {
-            let image = Image::read(&image)?;
-            let verdict = match verify(&image) {
-                Ok(verdict) => verdict,
-                Err(error) => {
-                    println!("damaged: {error:#}");
-                    return Ok(1);
-                }
-            };
+            let Some(verdict) = read_or_tell(&image, out, verify)? else { return Ok(1) };
             if map {
                 for region in &verdict.live {
-                    println!("{:#06x} + {:5}: {:?}", region.offset, region.length, region.kind);
+                    writeln!(out, "{:#06x} + {:5}: {:?}", region.offset, region.length, region.kind)?;
                 }
             }
-            verdict.notes.iter().for_each(|line| println!("note: {line}"));
-            verdict.doubts.iter().for_each(|line| println!("doubt: {line}"));
-            verdict.damage.iter().for_each(|line| println!("damaged: {line}"));
+            for (kind, lines) in [("note", &verdict.notes), ("doubt", &verdict.doubts), ("damaged", &verdict.damage)] {
+                for line in lines {
+                    writeln!(out, "{kind}: {line}")?;
+                }
+            }
             if !verdict.damage.is_empty() {
                 return Ok(1);
             }
-            println!("{}", if verdict.doubts.is_empty() { "sound" } else { "sound, with a doubt" });
+            writeln!(out, "{}", if verdict.doubts.is_empty() { "sound" } else { "sound, with a doubt" })?;
             Ok(if verdict.doubts.is_empty() { 0 } else { 3 })
         }
         Command::Dump { image, json, root } => {
-            let mut contents = Contents::of(&Image::read(&image)?)?;
+            let Some(mut contents) = read_or_tell(&image, out, Contents::of)? else { return Ok(1) };
             if let Some(root) = root {
                 let Some(target) = contents.roots.remove(&root) else {
                     anyhow::bail!("there is no root `{root}`; there are: {:?}", contents.roots.keys());
@@ -122,19 +134,26 @@ fn run(command: Command) -> Result<u8> {
                 contents.objects = object.into_iter().map(|object| (target.clone(), object)).collect();
             }
             if json {
-                println!("{:#}", contents.json())
+                writeln!(out, "{:#}", contents.json())?
             } else {
-                print!("{}", contents.text())
+                out.push_str(&contents.text())
             }
-            Ok(0)
+            Ok(u8::from(contents.damage.is_some()))
         }
         Command::Diff { old, new } => {
-            let lines = diff(&Contents::of(&Image::read(&old)?)?, &Contents::of(&Image::read(&new)?)?);
-            lines.iter().for_each(|line| println!("{line}"));
-            if lines.is_empty() {
-                println!("no difference");
+            let (old, new) = (read_or_tell(&old, out, Contents::of)?, read_or_tell(&new, out, Contents::of)?);
+            let (Some(old), Some(new)) = (old, new) else { return Ok(1) };
+            let lines = diff(&old, &new);
+            for line in &lines {
+                writeln!(out, "{line}")?;
             }
-            Ok(u8::from(!lines.is_empty()))
+            for damage in old.damage.iter().chain(&new.damage) {
+                writeln!(out, "damaged: {damage}")?;
+            }
+            if lines.is_empty() {
+                writeln!(out, "no difference")?;
+            }
+            Ok(u8::from(!lines.is_empty() || old.damage.is_some() || new.damage.is_some()))
         }
     }
 }

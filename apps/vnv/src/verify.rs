@@ -68,7 +68,8 @@ pub fn verify(image: &Image) -> Result<Verdict> {
     if after.stale_links != 0 {
         verdict.notes.push(format!("{} links or roots whose object was freed", after.stale_links));
     }
-    if let (Err(error), true) = (Contents::of(image), verdict.damage.is_empty()) {
+    let unread = Contents::of(image).map_or_else(|error| Some(error.to_string()), |contents| contents.damage);
+    if let (Some(error), true) = (unread, verdict.damage.is_empty()) {
         verdict.damage.push(format!("the contents cannot be read: {error}"));
     }
     verdict.notes.push(format!("state {}, {} objects", report.sequence, report.objects));

@@ -39,7 +39,7 @@ pub fn take() -> (Fram, Esp32C3) {
     #[cfg(not(feature = "dma"))]
     let bus = spi::blocking(peripherals.SPI2, (peripherals.GPIO6, peripherals.GPIO2, peripherals.GPIO7));
     power::init(peripherals.GPIO0, peripherals.IO_MUX);
-    let mut fram = OwnedSpiFram::without_probe(bus, chip_select, Part::MB85RS64V);
+    let mut fram = OwnedSpiFram::without_probe(bus, chip_select, Part::MB85RS64V).with_chunk_size(spi::CHUNK);
     while let Err(error) = fram.probe(&mut delay) {
         console::no_fram(&error);
         delay.delay_millis(1000);

@@ -1,4 +1,8 @@
 //! The power-fail source: pin 0, low when power is failing. A button there, or a comparator with an open-drain output.
+//!
+//! The interrupt has the highest priority, but a critical section masks it: the console sends each log line in one, which
+//! takes as long as the host (or the UART) takes it. Where that time counts, build without logging:
+//! `--no-default-features --features persist`.
 
 use core::cell::{Cell, RefCell};
 use critical_section::Mutex;
@@ -16,14 +20,19 @@ pub fn init(pin: GPIO0<'static>, multiplexer: IO_MUX<'static>) {
     critical_section::with(|section| PIN.borrow_ref_mut(section).replace(pin));
 }
 
-/// From now on a falling edge enters `power_fail`, and a rising one withdraws the alarm.
+/// From now on a falling edge enters `power_fail`, and a rising one withdraws the alarm. If the pin is low already, the next
+/// operation of the heap answers.
 pub fn watch(power_fail: &'static PowerFail) {
-    critical_section::with(|section| {
+    let is_low = critical_section::with(|section| {
         POWER_FAIL.borrow(section).set(Some(power_fail));
-        if let Some(pin) = PIN.borrow_ref_mut(section).as_mut() {
+        PIN.borrow_ref_mut(section).as_mut().is_some_and(|pin| {
             pin.listen(Event::AnyEdge);
-        }
+            pin.is_low()
+        })
     });
+    if is_low {
+        power_fail.request();
+    }
 }
 
 #[esp_hal::handler(priority = esp_hal::interrupt::Priority::max())]

@@ -14,6 +14,9 @@ use vnv_storage::Part;
 /// Clock of the bus in hertz.
 pub const FREQUENCY: u32 = Part::MB85RS64V.max_clock_hz;
 
+/// Bytes between two looks for an alarm: the depth of the FIFO, or four times that by DMA.
+pub(crate) const CHUNK: usize = if cfg!(feature = "dma") { 256 } else { 64 };
+
 /// The bus.
 #[cfg(not(feature = "dma"))]
 pub type Bus = Spi<'static, esp_hal::Blocking>;

@@ -1,7 +1,7 @@
 //! Resume: the arena is overwritten in the persist-finished handler, and filled again from storage.
 
 use anyhow::{Result, ensure};
-use persist::{CAPACITY, Ledger, OPTIONS, Ram, book, check, step};
+use persist::{Books, CAPACITY, Ledger, OPTIONS, Ram, book, check, step};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use vnv_persist::{Arena, Heap, PowerFail, Resume, ResumeError, signal::Signal};
@@ -43,19 +43,19 @@ pub fn run(alarms: u32, every: u64) -> Result<()> {
             }
         });
         let lived = POWER_FAIL.protect(&heap, || {
-            let mut steps = 0u32;
+            let (mut steps, mut books) = (0u32, Books::new());
             while PERSISTED.load(Ordering::SeqCst) < alarms {
                 step(&heap, book, &|_| {})?;
                 steps += 1;
                 if steps % 16 == 0 {
-                    let found = check(&heap, book)?;
+                    let found = check(&heap, book, &mut books)?;
                     ensure!(found == steps, "{found} steps are counted, {steps} were done");
                 }
                 if steps % 2000 == 0 {
                     eprintln!("{} alarms, {steps} steps", PERSISTED.load(Ordering::SeqCst));
                 }
             }
-            let found = check(&heap, book)?;
+            let found = check(&heap, book, &mut books)?;
             ensure!(found == steps, "{found} steps are counted, {steps} were done");
             Ok(steps)
         });

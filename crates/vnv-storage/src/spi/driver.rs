@@ -164,7 +164,8 @@ impl<T: Transport> Device for Fram<T> {
     }
 
     /// Ends early only on a bus of its own ([`Owned`](super::Owned)), between two chunks. On an EEPROM on any bus, but
-    /// between two pages: `stop` is asked when the write cycle of the last one has ended, at most 5 ms apart.
+    /// between two pages: `stop` is asked when the write cycle of the last one has ended: the first time after up to two cycles (the one that ran
+    /// before, and that of the first page), 10 ms, then each 5 ms; for a single page never.
     fn write_abortable(
         &mut self,
         offset: u32,

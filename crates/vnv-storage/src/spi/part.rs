@@ -119,10 +119,7 @@ impl Part {
 
     /// 16 KiB of EEPROM: pages of 64 bytes, write cycles of up to 5 ms, 20 MHz in the upper supply range, 10^6 writes of
     /// a page.
-    ///
-    /// QEMU's `at25128a-nonjedec` stands in for it without write cycles, and its WEL stays set, as is said here.
-    pub const AT25128A: Self =
-        Self::new("AT25128A", 16 * 1024, AddressWidth::Two).with_write_enable_surviving().with_pages::<64>(5000);
+    pub const AT25128A: Self = Self::new("AT25128A", 16 * 1024, AddressWidth::Two).with_pages::<64>(5000);
 
     /// 32 KiB of EEPROM: pages of 64 bytes, write cycles of up to 5 ms, 10 MHz in the upper supply range, 10^6 writes of
     /// a page (DS20001822).

@@ -142,5 +142,7 @@ unsafe impl critical_section::Impl for OneCore {
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
+    loop {
+        core::hint::spin_loop();
+    }
 }

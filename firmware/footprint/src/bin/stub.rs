@@ -43,10 +43,16 @@ extern "C" fn _start() -> ! {
     // SAFETY: taken once.
     let stub = unsafe { &mut *addr_of_mut!(STUB) };
     run(stub);
-    loop {}
+    stop()
 }
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
+    stop()
+}
+
+fn stop() -> ! {
+    loop {
+        core::hint::spin_loop();
+    }
 }
