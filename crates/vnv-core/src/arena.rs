@@ -99,6 +99,43 @@ impl Resident {
         unsafe { self.header.read() }
     }
 
+    /// Flags and tag.
+    #[inline]
+    pub fn word(self) -> u16 {
+        // SAFETY: as in `header`.
+        unsafe { (&raw const (*self.header.as_ptr()).word).read() }
+    }
+
+    #[inline]
+    pub fn state(self) -> u8 {
+        // SAFETY: as in `header`.
+        unsafe { (&raw const (*self.header.as_ptr()).state).read() }
+    }
+
+    #[inline]
+    pub fn pins(self) -> u8 {
+        // SAFETY: as in `header`.
+        unsafe { (&raw const (*self.header.as_ptr()).pins).read() }
+    }
+
+    #[inline]
+    fn set_pins(self, pins: u8) {
+        // SAFETY: as in `set_header`.
+        unsafe { (&raw mut (*self.header.as_ptr()).pins).write(pins) }
+    }
+
+    #[inline]
+    pub fn hint(self) -> u16 {
+        // SAFETY: as in `header`.
+        unsafe { (&raw const (*self.header.as_ptr()).hint).read() }
+    }
+
+    #[inline]
+    pub fn set_hint(self, hint: u16) {
+        // SAFETY: as in `set_header`.
+        unsafe { (&raw mut (*self.header.as_ptr()).hint).write(hint) }
+    }
+
     pub fn set_header(self, header: ResidentHeader) {
         // SAFETY: invariants 1, 2 and 4: inside the arena, reached by raw pointer only.
         unsafe { self.header.write(header) }
@@ -209,33 +246,36 @@ pub(crate) const fn bitmap_bytes(block_len: usize) -> usize {
 pub(crate) struct Pin<'h>(Resident, &'h Attention);
 
 impl<'h> Pin<'h> {
+    #[inline]
     pub fn shared(resident: Resident, attention: &'h Attention) -> Option<Self> {
-        let pins = resident.header().pins;
+        let pins = resident.pins();
         if pins >= MUTABLE - 1 {
             return None;
         }
         if pins == 0 {
             attention.pinned();
         }
-        resident.update(|header| header.pins = pins + 1);
+        resident.set_pins(pins + 1);
         Some(Self(resident, attention))
     }
 
+    #[inline]
     pub fn mutable(resident: Resident, attention: &'h Attention) -> Option<Self> {
-        if resident.header().pins != 0 {
+        if resident.pins() != 0 {
             return None;
         }
         attention.pinned();
-        resident.update(|header| header.pins = MUTABLE);
+        resident.set_pins(MUTABLE);
         Some(Self(resident, attention))
     }
 }
 
 impl Drop for Pin<'_> {
+    #[inline]
     fn drop(&mut self) {
-        let pins = self.0.header().pins;
+        let pins = self.0.pins();
         let left = if pins == MUTABLE { 0 } else { pins.saturating_sub(1) };
-        self.0.update(|header| header.pins = left);
+        self.0.set_pins(left);
         if left == 0 {
             self.1.unpinned();
         }

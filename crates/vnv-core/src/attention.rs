@@ -74,6 +74,7 @@ impl Attention {
     }
 
     /// An operation begins; `false`: another one is running.
+    #[inline]
     pub(crate) fn begin(&self) -> bool {
         if self.busy.load(Relaxed) {
             return false;
@@ -87,6 +88,7 @@ impl Attention {
     }
 
     /// The operation is over.
+    #[inline]
     pub(crate) fn end(&self) {
         compiler_fence(Ordering::SeqCst);
         self.busy.store(false, Relaxed);
@@ -99,16 +101,20 @@ impl Attention {
     }
 
     /// A mutable guard was opened. Called inside an operation.
+    #[inline]
     pub(crate) fn opened(&self) {
         self.open.store(self.open.load(Relaxed).saturating_add(1), Relaxed);
     }
 
     /// A mutable guard has given back its pin.
+    #[inline]
     pub(crate) fn closed(&self) {
         compiler_fence(Ordering::SeqCst);
         self.open.store(self.open.load(Relaxed).saturating_sub(1), Relaxed);
         compiler_fence(Ordering::SeqCst);
-        self.settle();
+        if self.is_raised() {
+            self.settle();
+        }
     }
 
     /// Mutable guards that are open, forgotten ones and objects that are being filled included.
@@ -117,11 +123,13 @@ impl Attention {
     }
 
     /// A guard is open on one more object.
+    #[inline]
     pub(crate) fn pinned(&self) {
         self.pins.store(self.pins.load(Relaxed).saturating_add(1), Relaxed);
     }
 
     /// No guard is open on the object any more.
+    #[inline]
     pub(crate) fn unpinned(&self) {
         self.pins.store(self.pins.load(Relaxed).saturating_sub(1), Relaxed);
     }
@@ -148,6 +156,7 @@ impl Attention {
     }
 
     /// Whether a transaction is running.
+    #[inline]
     pub fn in_transaction(&self) -> bool {
         self.transaction.load(Relaxed)
     }
@@ -185,6 +194,7 @@ impl Attention {
     }
 
     /// Whether an alarm waits.
+    #[inline]
     pub fn is_raised(&self) -> bool {
         self.pending.load(Relaxed) != NONE
     }

@@ -1,10 +1,11 @@
 //! The engine behind shared references: typed access, guards, owned handles.
 
-use crate::arena::Resident;
+use crate::arena::{Pin, Resident};
 use crate::attention::Attention;
 use crate::block::BlockHeader;
 use crate::durable::{Durable, DurableObject};
 use crate::engine::{Engine, EngineError, TypeKey};
+use crate::entry::ObjectId;
 use crate::error::Error;
 use crate::guard::{Opened, Ref, RefMut};
 use crate::handle::{Handle, HandleMut, Owned, Release};
@@ -113,6 +114,7 @@ where
     }
 
     /// Runs `operation` on the engine, once; `None` from inside another operation. Alarms are not served.
+    #[inline]
     pub fn seize<T>(&self, operation: impl FnOnce(&mut Engine<'m, D, P, R, S>) -> T) -> Option<T> {
         if !self.attention.begin() {
             return None;
@@ -121,6 +123,50 @@ where
         // SAFETY: the engine was not busy, so no other reference to it exists; it is busy until this one has ended. An interrupt
         // looks at that first. Objects' bytes lie in the arena, outside of the engine (arena invariant 1).
         Some(operation(unsafe { &mut *self.engine.get() }))
+    }
+
+    /// Runs a hit on the engine; an alarm that waits when it is over is served.
+    #[inline]
+    fn quickly<T>(&self, hit: impl FnOnce(&mut Engine<'m, D, P, R, S>) -> Option<T>) -> Option<T> {
+        let found = self.seize(hit).flatten();
+        if self.attention.is_raised() {
+            self.attention.settle();
+        }
+        found
+    }
+
+    /// Once, whatever the types.
+    #[inline(never)]
+    fn hit_shared(&self, id: ObjectId, fingerprint: u64) -> Option<(Pin<'m>, Resident)> {
+        self.quickly(|engine| engine.hit_shared(id, fingerprint))
+    }
+
+    /// Once, whatever the types.
+    #[inline(never)]
+    fn hit_mutable(&self, id: ObjectId, fingerprint: u64) -> Option<(Pin<'m>, Resident, Opened<'m>)> {
+        self.quickly(|engine| {
+            let (pin, resident) = engine.hit_mutable(id, fingerprint)?;
+            Some((pin, resident, Opened::new(self.attention)))
+        })
+    }
+
+    /// Reads an object that is resident; `None`: [`get`](Self::get) knows more.
+    #[inline]
+    pub fn get_resident<'a, T: ?Sized + DurableObject>(&'a self, handle: impl Handle<T> + 'a) -> Option<Ref<'a, T>> {
+        let (pin, resident) = self.hit_shared(handle.object_id(), T::FINGERPRINT)?;
+        // SAFETY: as in `get`.
+        Some(unsafe { Ref::new(value::<T>(resident), pin) })
+    }
+
+    /// Changes an object that is resident and dirty; `None`: [`get_mut`](Self::get_mut) knows more.
+    #[inline]
+    pub fn get_dirty_mut<'a, T: ?Sized + DurableObject>(
+        &'a self,
+        handle: impl HandleMut<T> + 'a,
+    ) -> Option<RefMut<'a, T>> {
+        let (pin, resident, open) = self.hit_mutable(handle.object_id(), T::FINGERPRINT)?;
+        // SAFETY: as in `get`; the pin is mutable.
+        Some(unsafe { RefMut::new(value::<T>(resident), pin, open) })
     }
 
     /// Reads an object. A hit costs no list walk and no bus traffic, a miss one read and what evicting others costs.
@@ -339,6 +385,7 @@ fn object_size(resident: Resident) -> usize {
     usize::from(BlockHeader::from_bytes(unsafe { resident.block_bytes(crate::block::HEADER) }).size)
 }
 
+#[inline]
 fn value<T: ?Sized + DurableObject>(resident: Resident) -> NonNull<T> {
     T::from_raw(resident.object(), object_size(resident))
 }

@@ -192,6 +192,7 @@ where
         }
     }
 
+    #[inline]
     fn outside(&self) -> Result<(), EngineError<D>> {
         if self.objects.attention().in_transaction() { Err(Error::TransactionRunning) } else { Ok(()) }
     }
@@ -282,12 +283,22 @@ where
     /// [`Error::Stale`], [`Error::TypeMismatch`], [`Error::AlreadyBorrowed`], [`Error::RamFull`], [`Error::Damaged`],
     /// [`Error::TransactionRunning`], the device's. A miss may have to evict something dirty while a guard is open:
     /// [`Error::StorageFull`], [`Error::PendingFull`].
+    #[inline]
     pub fn get<'a, T: ?Sized + DurableObject>(
         &'a self,
         handle: impl Handle<T> + 'a,
     ) -> Result<Ref<'a, T>, EngineError<D>> {
         self.outside()?;
         let id = handle.object_id();
+        match self.objects.get_resident(Link::<T>::from_id(id)) {
+            Some(object) => Ok(object),
+            None => self.get_missed(id),
+        }
+    }
+
+    /// [`get`](Self::get), if the object is not resident, or cannot be borrowed.
+    #[inline(never)]
+    fn get_missed<T: ?Sized + DurableObject>(&self, id: ObjectId) -> Result<Ref<'_, T>, EngineError<D>> {
         self.with_room(|| self.objects.get(Link::<T>::from_id(id)))
     }
 
@@ -296,12 +307,22 @@ where
     /// # Errors
     ///
     /// As [`get`](Self::get); [`Error::DirtyLimit`], [`Error::PendingFull`], [`Error::TooLargeToChange`].
+    #[inline]
     pub fn get_mut<'a, T: ?Sized + DurableObject>(
         &'a self,
         handle: impl HandleMut<T> + 'a,
     ) -> Result<RefMut<'a, T>, EngineError<D>> {
         self.outside()?;
         let id = handle.object_id();
+        match self.objects.get_dirty_mut(Link::<T>::from_id(id)) {
+            Some(object) => Ok(object),
+            None => self.get_mut_missed(id),
+        }
+    }
+
+    /// [`get_mut`](Self::get_mut), if the object is not resident and dirty, or cannot be borrowed.
+    #[inline(never)]
+    fn get_mut_missed<T: ?Sized + DurableObject>(&self, id: ObjectId) -> Result<RefMut<'_, T>, EngineError<D>> {
         self.with_room(|| self.objects.get_mut(Link::<T>::from_id(id)))
     }
 

@@ -7,6 +7,7 @@ mod bus;
 mod change;
 mod changed;
 mod commit;
+mod hit;
 mod load;
 mod resume;
 mod snapshot;
