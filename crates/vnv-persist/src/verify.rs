@@ -44,7 +44,8 @@ pub struct Verified {
     pub sequence: u64,
     /// Live objects in the log's state.
     pub objects: u16,
-    /// Whether a snapshot waits to be emptied by `open`; its own blocks are checked by its checksum only.
+    /// Whether a snapshot waits to be emptied by `open`. It is checked by its checksum; blocks that are not whole may be those that a
+    /// cut recovery was writing, and are no findings then.
     pub snapshot: bool,
     /// Deltas that `open` would apply; the blocks they belong to are checked after that.
     pub deltas: u16,
@@ -125,8 +126,8 @@ where
 }
 
 /// As [`verify`], and also reports where everything lies that the newest state depends on, and records that damage may have made
-/// invalid. `recovered`: the storage was opened just before, so that nothing waits in the log any more. Otherwise a block
-/// that is not whole is left out if anything waits there.
+/// invalid. `recovered`: the storage was opened just before, so that nothing waits in the log or a reserve any more.
+/// Otherwise a block that is not whole is left out if anything waits there.
 ///
 /// # Errors
 ///
@@ -251,8 +252,8 @@ where
                 let length = HEADER as u32 + engine.object_bytes(index)?.len() as u32;
                 report(Examined::Live(Region { kind: RegionKind::Object(index), offset, length }));
             }
-            // Recovery may make it whole, by a delta that waits in the log.
-            Err(Error::Damaged { .. }) if deltas != 0 && blocks == Blocks::Whole => {}
+            // Recovery makes it whole, if it was cut while it wrote there what waits in the log or in a reserve.
+            Err(Error::Damaged { .. }) if (deltas != 0 || snapshot.is_some()) && blocks != Blocks::All => {}
             Err(Error::Damaged { .. }) => report(Examined::Wrong(Finding::Object { index, offset })),
             Err(error) => return Err(OpenError::Heap(error)),
         }
