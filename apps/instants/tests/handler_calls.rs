@@ -103,7 +103,9 @@ fn the_handler_calls_nothing_that_logs_allocates_or_panics() {
                     interrupted.interrupt();
                     seen.insert(interrupted.pc());
                     while interrupted.is_interrupted() && interrupted.step() {
-                        if program.functions.contains_key(&interrupted.pc()) {
+                        // Not where it goes on afterwards: that may be the begin of a function too.
+                        let is_inside = interrupted.is_interrupted();
+                        if is_inside && program.functions.contains_key(&interrupted.pc()) {
                             seen.insert(interrupted.pc());
                         }
                     }
