@@ -157,12 +157,28 @@ where
     let mut bytes = [0; RECORD_HEADER as usize];
     device.read(at, &mut bytes).map_err(Error::Device)?;
     let Some((header, crc)) = RecordHeader::from_bytes(&bytes, salt) else { return Ok(None) };
+    let difference = difference(device, at, room, salt, (header, crc))?;
+    Ok(difference.filter(|difference| *difference == 0 || fault!(SkipRecordChecksum)).map(|_| header))
+}
+
+/// What the checksum of the record at `at` with this header differs by from the one it should have; nothing if it is longer than
+/// `room`.
+fn difference<D: Device>(
+    device: &mut D,
+    at: u32,
+    room: u32,
+    salt: Option<u64>,
+    (header, crc): (RecordHeader, u32),
+) -> Result<Option<u32>, Error<D::Error>>
+where
+    D::Error: Debug,
+{
     if header.length > room {
         return Ok(None);
     }
     let mut digest = header.digest(salt.unwrap_or(header.sequence));
     read_chunks(device, at + RECORD_HEADER, header.length - RECORD_HEADER, &mut |chunk| digest.update(chunk))?;
-    Ok((digest.finalize() == crc || fault!(SkipRecordChecksum)).then_some(header))
+    Ok(Some(digest.finalize() ^ crc))
 }
 
 /// The header that the record at `at` would have if one bit of the record were another one; nothing if it is valid as it is.
@@ -179,14 +195,6 @@ where
         return Ok(None);
     }
     let bytes: [u8; RECORD_HEADER as usize] = read_array(device, at)?;
-    let mut difference = |(header, crc): (RecordHeader, u32)| {
-        if header.length > room {
-            return Ok(None);
-        }
-        let mut digest = header.digest(salt.unwrap_or(header.sequence));
-        read_chunks(device, at + RECORD_HEADER, header.length - RECORD_HEADER, &mut |chunk| digest.update(chunk))?;
-        Ok::<_, Error<D::Error>>(Some((header, digest.finalize() ^ crc)))
-    };
     let Some(sound) = RecordHeader::from_bytes(&bytes, salt) else {
         // The header's own check covers all but the first four bytes.
         for bit in 32..8 * bytes.len() {
@@ -195,14 +203,15 @@ where
                 *byte ^= 1 << (bit % 8);
             }
             if let Some(candidate) = RecordHeader::from_bytes(&bytes, salt)
-                && let Some((header, 0)) = difference(candidate)?
+                && difference(device, at, room, salt, candidate)? == Some(0)
             {
-                return Ok(Some(header));
+                return Ok(Some(candidate.0));
             }
         }
         return Ok(None);
     };
-    let Some((header, difference)) = difference(sound)? else { return Ok(None) };
+    let (header, _) = sound;
+    let Some(difference) = difference(device, at, room, salt, sound)? else { return Ok(None) };
     if difference == 0 {
         return Ok(None);
     }
