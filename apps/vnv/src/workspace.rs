@@ -37,13 +37,8 @@ impl Tables {
 const MOST: usize = 0x8000;
 
 impl Workspace for Tables {
-    type Slices<'a> = Vec<&'a [u8]>;
     type Entries = Vec<[u8; 8]>;
     type Roots = Vec<[u8; ROOT_BYTES]>;
-
-    fn slices<'a>() -> Vec<&'a [u8]> {
-        vec![&[]; MOST]
-    }
 
     fn record_entries() -> Vec<[u8; 8]> {
         vec![[0; 8]; MOST]

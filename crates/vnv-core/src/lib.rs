@@ -27,6 +27,6 @@ pub use link::{Link, Weak};
 pub use maybe::Maybe;
 pub use memory::{Memory, Parts, ROOT_BYTES, TypeInfo, Workspace};
 pub use objects::{Filled, Objects, Slot, type_key};
-pub use policy::{Advice, Clock, FirstFound, Policy, Residents};
+pub use policy::{Adaptive, Advice, Clock, FirstFound, Policy, Residents};
 #[cfg(feature = "derive")]
 pub use vnv_derive::Durable;

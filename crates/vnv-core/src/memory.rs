@@ -142,15 +142,11 @@ impl<const O: usize, const P: usize, const T: usize, const R: usize, const A: us
 /// Implemented by [`Memory`], and by host tools for images of any size: at most 32,767 entries and items, 254 types, 32 roots, 32,768
 /// words of arena.
 pub trait Workspace {
-    /// Slices of one gather write: one per object of a commit.
-    type Slices<'a>: AsMut<[&'a [u8]]>;
     /// Entries of one record.
     type Entries: AsMut<[[u8; 8]]>;
     /// Roots of one record.
     type Roots: AsMut<[[u8; ROOT_BYTES]]>;
 
-    /// An empty list of slices.
-    fn slices<'a>() -> Self::Slices<'a>;
     /// An empty list of entries.
     fn record_entries() -> Self::Entries;
     /// An empty list of roots.
@@ -162,13 +158,8 @@ pub trait Workspace {
 impl<const O: usize, const P: usize, const T: usize, const R: usize, const A: usize> Workspace
     for Memory<O, P, T, R, A>
 {
-    type Slices<'a> = [&'a [u8]; P];
     type Entries = [[u8; 8]; P];
     type Roots = [[u8; ROOT_BYTES]; R];
-
-    fn slices<'a>() -> Self::Slices<'a> {
-        [&[]; P]
-    }
 
     fn record_entries() -> Self::Entries {
         [[0; 8]; P]

@@ -1,12 +1,12 @@
 //! The durable types of the lives, and the heap that holds them.
 
-use vnv_persist::{Clock, Durable, Heap, Link, Memory};
+use vnv_persist::{Adaptive, Durable, Heap, Link, Memory};
 
 /// RAM of a laboratory heap: 40 slots, 12 pending places, 8 types, 4 roots, 64 words (512 bytes) of arena.
 pub type Ram = Memory<40, 12, 8, 4, 64>;
 
 /// A laboratory heap.
-pub type LabHeap<'m, D> = Heap<'m, D, Ram, Clock>;
+pub type LabHeap<'m, D> = Heap<'m, D, Ram, Adaptive>;
 
 /// Slots of the table of chains.
 pub const CHAINS: usize = 8;

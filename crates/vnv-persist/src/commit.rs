@@ -29,7 +29,7 @@ where
     engine.safe_point()?;
     log.settle(engine.device())?;
     let room = if engine.geometry().deltas { DELTA_BYTES } else { 0 };
-    let base = match engine.sync_all::<W>(room) {
+    let base = match engine.sync_all(room) {
         Err(Error::StorageFull) => last_resort::<W, _, _, _, _>(engine, log, roots)?,
         Err(error) => return Err(error),
         Ok(()) => {
@@ -38,7 +38,7 @@ where
             if all_recorded && log.append::<W, _, _, _, _>(engine, roots)? {
                 false
             } else {
-                match engine.sync_all::<W>(0) {
+                match engine.sync_all(0) {
                     Err(Error::StorageFull) => last_resort::<W, _, _, _, _>(engine, log, roots)?,
                     Err(error) => return Err(error),
                     Ok(()) => compact::<W, _, _, _, _>(engine, log, roots, log.last + 1)?,

@@ -15,7 +15,7 @@ use core::fmt::Debug;
 use vnv_alloc::{FirstFit, OffsetAllocator};
 use vnv_core::engine::{Collected, Engine, EngineError};
 use vnv_core::{
-    Advice, Clock, Durable, DurableObject, Error, Filled, Handle, HandleMut, Link, ObjectId, Objects, Owned, Policy,
+    Adaptive, Advice, Durable, DurableObject, Error, Filled, Handle, HandleMut, Link, ObjectId, Objects, Owned, Policy,
     Ref, RefMut, Release, Slot, Workspace, type_key,
 };
 use vnv_storage::{Device, fault};
@@ -40,7 +40,7 @@ pub enum Event {
 ///
 /// `D` is the storage, `W` the RAM ([`Memory`](vnv_core::Memory)), `P` the eviction policy, `R` and `S` the
 /// allocators of the arena and of storage space.
-pub struct Heap<'m, D, W, P = Clock, R = FirstFit<24>, S = FirstFit<32>> {
+pub struct Heap<'m, D, W, P = Adaptive, R = FirstFit<24>, S = FirstFit<32>> {
     pub(crate) objects: Objects<'m, D, P, R, S>,
     pub(crate) state: RefCell<State<'m>>,
     observer: Cell<Option<&'m dyn Fn(Event)>>,
@@ -254,25 +254,32 @@ where
         Ok(())
     }
 
-    /// Runs an operation; if a commit can make room for it, commits and runs it again; if the state is not
-    /// quiescent, syncs instead.
+    /// Runs an operation. If there is no room for it below the dirty limit, syncs what the policy picks and runs it again; if
+    /// that does not help, but a commit can, and the state is quiescent, commits.
     pub(crate) fn with_room<T>(
         &self,
         mut operation: impl FnMut() -> Result<T, EngineError<D>>,
     ) -> Result<T, EngineError<D>> {
-        match operation() {
-            Err(error) if error.commit_may_help() => {
-                let running = self.objects.attention().in_transaction();
-                if (!running || fault!(CommitInTransaction)) && self.objects.open_guards() == 0 {
-                    self.commit_now()?;
-                } else if matches!(error, Error::DirtyLimit) {
-                    self.objects.with(Engine::sync_unguarded)?;
-                } else {
-                    return Err(error);
+        loop {
+            let error = match operation() {
+                Err(error) if error.commit_may_help() => error,
+                result => return result,
+            };
+            let is_quiet = !self.objects.attention().in_transaction() || fault!(CommitInTransaction);
+            let may_commit = is_quiet && self.objects.open_guards() == 0;
+            let full = matches!(error, Error::DirtyLimit);
+            if full && !(may_commit && self.objects.with(|engine| Ok(engine.prefers_commit()))?) {
+                match self.objects.with(Engine::write_back) {
+                    Ok(true) => continue,
+                    Err(error) if !(may_commit && error.commit_may_help()) => return Err(error),
+                    _ => {}
                 }
-                operation()
             }
-            result => result,
+            if !may_commit {
+                return Err(error);
+            }
+            self.commit_now()?;
+            return operation();
         }
     }
 

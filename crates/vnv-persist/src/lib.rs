@@ -39,8 +39,8 @@ pub use transaction::Transaction;
 pub use verify::{Examined, Finding, Region, RegionKind, Verified, examine, verify};
 
 pub use vnv_core::{
-    Advice, Clock, Durable, DurableObject, Error, FirstFound, Handle, HandleMut, Link, Maybe, Memory, Named, ObjectId,
-    Owned, Policy, Ref, RefMut, Weak, Workspace,
+    Adaptive, Advice, Clock, Durable, DurableObject, Error, FirstFound, Handle, HandleMut, Link, Maybe, Memory, Named,
+    ObjectId, Owned, Policy, Ref, RefMut, Weak, Workspace,
 };
 pub use vnv_core::{durable, schema};
 

@@ -81,36 +81,12 @@ where
     }
     let head = header.to_bytes(salt, digest.finalize());
     let at = log.layout.reserve_at(log.next_reserve);
-    engine.with_device(|device, engine| {
-        let mut interrupted = false;
-        let whole = &mut |sink: Sink<'_>| {
-            if engine.attention().is_serving() {
-                sink(&head)?;
-                return body(engine, sink);
-            }
-            // It is not the answer to an alarm: one that comes meanwhile ends it.
-            let abortable: Sink<'_> = &mut |bytes| {
-                for step in bytes.chunks(STEP) {
-                    interrupted |= engine.attention().interrupts();
-                    if interrupted {
-                        return ControlFlow::Break(());
-                    }
-                    sink(step)?;
-                }
-                ControlFlow::Continue(())
-            };
-            abortable(&head)?;
-            body(engine, abortable)?;
-            // What a device has collected is still to be sent.
-            interrupted |= engine.attention().interrupts();
-            if interrupted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        };
-        device.write_stream(at, header.length, whole).map_err(Error::Device)?;
-        if interrupted {
-            return Err(Error::Interrupted);
-        }
-        device.sync().map_err(Error::Device)
+    engine.retain_places();
+    engine.stream(at, header.length, |engine, sink| {
+        sink(&head)?;
+        body(engine, sink)
     })?;
+    engine.device().sync().map_err(Error::Device)?;
     if !fault!(OverwriteLiveReserve) {
         log.next_reserve = 1 - log.next_reserve;
     }

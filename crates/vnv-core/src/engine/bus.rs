@@ -5,8 +5,9 @@ use crate::block::{BlockCrc, Identity};
 use crate::error::Error;
 use crate::policy::Policy;
 use core::fmt::Debug;
+use core::ops::ControlFlow;
 use vnv_alloc::OffsetAllocator;
-use vnv_storage::Device;
+use vnv_storage::{Device, Pieces, Sink};
 
 /// Bytes between two safe points of a checksum.
 const STEP: usize = 64;
@@ -40,6 +41,44 @@ where
         let device = self.device.get_mut();
         let written = device.write_abortable(offset, slices, &mut || attention.interrupts()).map_err(Error::Device)?;
         if written < total { Err(Error::Interrupted) } else { Ok(()) }
+    }
+
+    /// One write of what `pieces` hands out, with a safe point before it and every 64 bytes, unless it is the answer to an alarm.
+    ///
+    /// # Errors
+    ///
+    /// The device's; [`Error::Interrupted`], with any prefix written.
+    pub fn stream(
+        &self,
+        offset: u32,
+        length: u32,
+        pieces: impl Fn(&Self, Sink<'_>) -> ControlFlow<()>,
+    ) -> Result<(), EngineError<D>> {
+        self.safe_point()?;
+        self.with_device(|device, engine| {
+            let mut interrupted = false;
+            let whole: Pieces<'_> = &mut |sink| {
+                if engine.attention.is_serving() {
+                    return pieces(engine, sink);
+                }
+                let abortable: Sink<'_> = &mut |bytes| {
+                    for step in bytes.chunks(STEP) {
+                        interrupted |= engine.attention.interrupts();
+                        if interrupted {
+                            return ControlFlow::Break(());
+                        }
+                        sink(step)?;
+                    }
+                    ControlFlow::Continue(())
+                };
+                pieces(engine, abortable)?;
+                // What a device has collected is still to be sent.
+                interrupted |= engine.attention.interrupts();
+                if interrupted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            };
+            device.write_stream(offset, length, whole).map_err(Error::Device)?;
+            if interrupted { Err(Error::Interrupted) } else { Ok(()) }
+        })
     }
 
     /// One read, with a safe point before it and at each chunk border.

@@ -21,9 +21,12 @@ where
 {
     /// Obtains an object to read it.
     pub(crate) fn obtain_shared(&mut self, id: ObjectId, key: &TypeKey) -> Result<(Pin<'m>, Resident), EngineError<D>> {
+        let was_resident = self.is_resident(id.index);
         let resident = self.obtain(id, key)?;
         self.may_pin(resident)?;
-        Ok((Pin::shared(resident, self.attention).ok_or(Error::AlreadyBorrowed)?, resident))
+        let pin = Pin::shared(resident, self.attention).ok_or(Error::AlreadyBorrowed)?;
+        self.note_use(resident, was_resident);
+        Ok((pin, resident))
     }
 
     /// Obtains an object to change all of it: it counts as dirty from here on.
@@ -32,6 +35,7 @@ where
         id: ObjectId,
         key: &TypeKey,
     ) -> Result<(Pin<'m>, Resident), EngineError<D>> {
+        let was_resident = self.is_resident(id.index);
         let resident = self.obtain(id, key)?;
         if self.marks.is_some() {
             self.mark_grey(id.index);
@@ -41,7 +45,16 @@ where
         }
         self.may_pin(resident)?;
         self.change_whole(id.index, resident)?;
-        Ok((Pin::mutable(resident, self.attention).ok_or(Error::AlreadyBorrowed)?, resident))
+        let pin = Pin::mutable(resident, self.attention).ok_or(Error::AlreadyBorrowed)?;
+        self.note_use(resident, was_resident);
+        Ok((pin, resident))
+    }
+
+    /// Tells the policy of a use, once, when nothing can fail any more. A load has told it already.
+    fn note_use(&mut self, resident: Resident, was_resident: bool) {
+        if was_resident {
+            self.note_hit(resident);
+        }
     }
 
     /// Whether one more object may be pinned: each takes room in a resume record.
@@ -126,6 +139,7 @@ where
         key: &TypeKey,
         (from, to): (usize, usize),
     ) -> Result<(Pin<'m>, Resident), EngineError<D>> {
+        let was_resident = self.is_resident(id.index);
         let resident = self.obtain(id, key)?;
         if self.marks.is_some() {
             self.mark_grey(id.index);
@@ -135,7 +149,9 @@ where
         }
         self.may_pin(resident)?;
         self.change_range(id.index, resident, from, to)?;
-        Ok((Pin::mutable(resident, self.attention).ok_or(Error::AlreadyBorrowed)?, resident))
+        let pin = Pin::mutable(resident, self.attention).ok_or(Error::AlreadyBorrowed)?;
+        self.note_use(resident, was_resident);
+        Ok((pin, resident))
     }
 
     /// The granules that have to be saved with `first..last`: a torn write destroys whole rows, and the row of the block

@@ -30,6 +30,13 @@ impl Changed {
     const fn new(groups: u32, shift: u16, used: u16) -> Self {
         Self { groups, base: 0, shift, next: 0, end: 0, used }
     }
+
+    /// Those of the slots that are not below `first`.
+    pub(super) fn starting_at(self, first: u16) -> impl Iterator<Item = u16> {
+        let group = first >> self.shift;
+        let groups = self.groups.checked_shr(u32::from(group)).unwrap_or(0);
+        Self { groups, base: group << self.shift, ..self }.skip_while(move |index| *index < first)
+    }
 }
 
 impl Iterator for Changed {
@@ -125,8 +132,11 @@ mod tests {
     #[test]
     fn only_marked_groups_are_visited() {
         let some = Changed::new(1 << 3 | 1 << 31, 2, 127);
-        assert!(some.eq((12..16).chain(124..127)));
+        assert!(some.into_iter().eq((12..16).chain(124..127)));
         let none = Changed::new(0, 2, 127);
         assert_eq!(none.count(), 0);
+        for first in 0..140 {
+            assert!(some.starting_at(first).eq(some.filter(|index| *index >= first)), "{first}");
+        }
     }
 }

@@ -110,6 +110,7 @@ where
             }
         }
         self.unmark_unchanged();
+        self.retained = false;
         self.dirty = 0;
         self.debt = 0;
         self.root_dirty = 0;

@@ -21,8 +21,13 @@ impl<'m, D, P: Policy, R, S> Engine<'m, D, P, R, S> {
         if resident.word() & (flag::DEAD | flag::FREED_IN_TRANSACTION) != 0 {
             return None;
         }
-        resident.set_hint(self.policy.hit(resident.hint()));
         Some(resident)
+    }
+
+    /// Tells the policy of a hit, once for each use.
+    #[inline]
+    pub(super) fn note_hit(&mut self, resident: Resident) {
+        resident.set_hint(self.policy.hit(resident.hint()));
     }
 
     /// A hit, pinned for reading.
@@ -33,7 +38,9 @@ impl<'m, D, P: Policy, R, S> Engine<'m, D, P, R, S> {
             return None;
         }
         let resident = self.hit(id, fingerprint)?;
-        Some((Pin::shared(resident, self.attention)?, resident))
+        let pin = Pin::shared(resident, self.attention)?;
+        self.note_hit(resident);
+        Some((pin, resident))
     }
 
     /// A hit on an object all of which is dirty already, pinned for changing it; not while a transaction or a collection wants to
@@ -47,6 +54,8 @@ impl<'m, D, P: Policy, R, S> Engine<'m, D, P, R, S> {
         if resident.state() & (state::DIRTY | state::PARTIAL) != state::DIRTY {
             return None;
         }
-        Some((Pin::mutable(resident, self.attention)?, resident))
+        let pin = Pin::mutable(resident, self.attention)?;
+        self.note_hit(resident);
+        Some((pin, resident))
     }
 }

@@ -1,52 +1,14 @@
-//! Residency: loading and evicting.
+//! Residency: loading.
 
 use super::{Engine, EngineError, TypeKey};
-use crate::arena::{Arena, MUTABLE, Resident, ResidentHeader, bitmap_bytes, state};
+use crate::arena::{MUTABLE, Resident, ResidentHeader, bitmap_bytes, state};
 use crate::block::{BlockHeader, HEADER};
-use crate::entry::{Entry, ObjectId, flag};
+use crate::entry::{ObjectId, flag};
 use crate::error::Error;
-use crate::policy::{Advice, Policy, Residents};
+use crate::policy::{Advice, Policy};
 use core::fmt::Debug;
 use vnv_alloc::OffsetAllocator;
 use vnv_storage::{Device, fault};
-
-/// The residents as the policy sees them: pinned objects are hidden.
-struct View<'e, 'm> {
-    entries: &'e [Entry],
-    arena: &'e Arena<'m>,
-    unit: u32,
-}
-
-impl View<'_, '_> {
-    fn resident(&self, index: u16) -> Option<Resident> {
-        let offset = self.entries.get(usize::from(index))?.resident()?;
-        // SAFETY: arena invariant 2: the table holds only offsets of resident headers.
-        Some(unsafe { self.arena.at(offset) })
-    }
-}
-
-impl Residents for View<'_, '_> {
-    fn slots(&self) -> u16 {
-        self.entries.len() as u16
-    }
-    fn hint(&self, index: u16) -> Option<u16> {
-        let header = self.resident(index)?.header();
-        // A copy that only a running transaction's rollback needs must be written before it may leave; it is
-        // chosen like any other.
-        (header.pins == 0).then_some(header.hint)
-    }
-    fn set_hint(&mut self, index: u16, hint: u16) {
-        if let Some(resident) = self.resident(index) {
-            resident.update(|header| header.hint = hint);
-        }
-    }
-    fn is_dirty(&self, index: u16) -> bool {
-        self.resident(index).is_some_and(|resident| resident.header().state & state::DIRTY != 0)
-    }
-    fn block_bytes(&self, index: u16) -> u32 {
-        self.entries.get(usize::from(index)).map_or(0, |entry| u32::from(entry.units()) * self.unit)
-    }
-}
 
 impl<D, P, R, S> Engine<'_, D, P, R, S>
 where
@@ -69,10 +31,6 @@ where
             let header = resident.header();
             if header.word & (flag::DEAD | flag::FREED_IN_TRANSACTION) != 0 {
                 return Err(Error::Stale);
-            }
-            let hint = self.policy.hit(header.hint);
-            if hint != header.hint {
-                resident.update(|header| header.hint = hint);
             }
             return Ok(resident);
         }
@@ -186,75 +144,6 @@ where
             let hint = self.policy.advised(resident.header().hint, advice);
             resident.update(|header| header.hint = hint);
         }
-    }
-
-    /// Arena room for a block, evicting as the policy says.
-    pub(super) fn ram_allocate(&mut self, block_len: usize, is_slice: bool) -> Result<u16, EngineError<D>> {
-        let words = self.arena_words(block_len, is_slice);
-        if words > self.arena.words() {
-            return Err(Error::RamFull);
-        }
-        if self.ram_stale {
-            self.rebuild_ram()?;
-        }
-        loop {
-            if let Some(offset) = self.ram.allocate(words, 1) {
-                return Ok(offset);
-            }
-            if !self.ram.is_complete() {
-                self.rebuild_ram()?;
-                if let Some(offset) = self.ram.allocate(words, 1) {
-                    return Ok(offset);
-                }
-            }
-            let mut view =
-                View { entries: &self.entries[..usize::from(self.used)], arena: &self.arena, unit: self.geometry.unit };
-            let victim = self.policy.victim(&mut view).ok_or(Error::RamFull)?;
-            match self.evict(victim) {
-                // There is no place for the victim's changes now: something clean goes instead.
-                Err(error) if error.commit_may_help() => {
-                    let clean = (0..self.used).find(|&index| {
-                        let unchanged = state::DIRTY | state::UNAPPLIED;
-                        self.resident(index)
-                            .is_some_and(|copy| copy.header().pins == 0 && copy.header().state & unchanged == 0)
-                    });
-                    self.drop_copy(clean.ok_or(error)?);
-                }
-                evicted => evicted?,
-            }
-        }
-    }
-
-    /// Evicts an object: syncs it if it is dirty, applies its delta if one is open, and drops the copy.
-    ///
-    /// Cost: clean 0; dirty one write of the block.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::AlreadyBorrowed`] if it is pinned; errors of a sync.
-    pub fn evict(&mut self, index: u16) -> Result<(), EngineError<D>> {
-        let Some(resident) = self.resident(index) else { return Ok(()) };
-        if resident.header().pins != 0 {
-            return Err(Error::AlreadyBorrowed);
-        }
-        if resident.header().state & state::DIRTY != 0 {
-            self.sync_object(index)?;
-        } else if resident.header().state & state::UNAPPLIED != 0 && !fault!(EvictWithoutDelta) {
-            self.apply_delta(index)?;
-        }
-        self.drop_copy(index);
-        Ok(())
-    }
-
-    /// Drops a copy and gives its arena range back; flags and tag return to the entry.
-    pub(super) fn drop_copy(&mut self, index: u16) {
-        let entry = self.slot(index);
-        let (Some(offset), Some(resident)) = (entry.resident(), self.resident(index)) else { return };
-        let header = resident.header();
-        let is_slice = header.state & state::SLICE != 0;
-        let words = self.arena_words(self.block_len(index), is_slice);
-        self.change_slot(index, |entry| entry.set_word(header.word));
-        self.ram_free(offset, words);
     }
 
     /// Words of the arena that a block of `size` object bytes takes.

@@ -3,13 +3,16 @@
 //! which [`Error::commit_may_help`] holds, and changes nothing.
 
 mod admit;
+mod batch;
 mod bus;
 mod change;
 mod changed;
 mod commit;
 mod hit;
 mod load;
+mod residents;
 mod resume;
+mod room;
 mod snapshot;
 mod sync;
 mod trace;
@@ -126,6 +129,8 @@ pub struct Engine<'m, D, P, R, S> {
     changed_groups: u32,
     /// Slots of a group, as a power of two.
     changed_shift: u16,
+    /// A snapshot was written since the last commit: the places that it names may not be reused.
+    retained: bool,
     /// Tag of the next record.
     tag: u16,
     /// Where the next fresh place is looked for.
@@ -185,6 +190,7 @@ where
             mark: None,
             changed_groups: 0,
             changed_shift: changed::shift(entries_len),
+            retained: false,
             tag: 1,
             cursor: 0,
             marks: None,

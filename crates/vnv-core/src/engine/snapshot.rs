@@ -22,6 +22,11 @@ where
     R: OffsetAllocator,
     S: OffsetAllocator,
 {
+    /// A snapshot is about to be written: until the next commit, no place that it names is reused.
+    pub const fn retain_places(&mut self) {
+        self.retained = true;
+    }
+
     /// Number of dirty objects, and of entries in all, of a snapshot now.
     pub fn snapshot_counts(&self) -> (u16, u16) {
         debug_assert!(cfg!(miri) || self.nothing_else_changed(), "a slot has changed in a group that is not marked");

@@ -5,7 +5,6 @@ use crate::arena::{Bits, MUTABLE, Resident, bitmap_bytes, state};
 use crate::block::{BlockHeader, GRANULE, HEADER};
 use crate::entry::{NO_PLACE, TAG_MASK, flag};
 use crate::error::Error;
-use crate::memory::Workspace;
 use crate::policy::Policy;
 use core::fmt::Debug;
 use vnv_alloc::OffsetAllocator;
@@ -70,7 +69,7 @@ where
     /// # Errors
     ///
     /// [`Error::Interrupted`]: the block is as it was.
-    fn seal<'a>(&self, index: u16, resident: Resident, place: u16) -> Result<&'a [u8], EngineError<D>> {
+    pub(super) fn seal<'a>(&self, index: u16, resident: Resident, place: u16) -> Result<&'a [u8], EngineError<D>> {
         // SAFETY: callers have checked that no mutable guard is open; the engine is borrowed alone.
         let block = unsafe { resident.block_bytes_mut(self.block_len(index)) };
         let (header, object) = block.split_at_mut_checked(HEADER).ok_or(Error::Damaged { index })?;
@@ -99,8 +98,14 @@ where
         Ok(())
     }
 
+    /// Whether nothing will ever lead to the place of an object with these flags once it stands elsewhere: it was written since the
+    /// last commit, and neither a snapshot nor the state before the running transaction names it.
+    fn is_passing(&self, word: u16) -> bool {
+        word & flag::PENDING != 0 && self.mark.is_none() && (!self.retained || fault!(ReuseSnapshotPlaces))
+    }
+
     /// Records that a dirty object's block now stands at `place`.
-    fn synced(&mut self, index: u16, place: u16) {
+    pub(super) fn synced(&mut self, index: u16, place: u16) {
         let Some(resident) = self.resident(index) else { return };
         let (old, units) = (self.slot(index).place(), self.slot(index).units());
         let header = resident.header();
@@ -111,13 +116,15 @@ where
             }
         } else {
             self.debt -= 1;
-            let early = fault!(ReusePlaceEarly) && old != place;
+            let early = old != place && (self.is_passing(header.word) || fault!(ReusePlaceEarly));
             if early {
                 self.space_free(old, units);
             }
-            self.push_item(index, if old == place || early { NO_PLACE } else { old });
-            if header.state & state::TRANSACTION == 0 {
-                self.move_below_mark();
+            if !early || header.word & flag::PENDING == 0 {
+                self.push_item(index, if old == place || early { NO_PLACE } else { old });
+                if header.state & state::TRANSACTION == 0 {
+                    self.move_below_mark();
+                }
             }
         }
         if let Some(bitmap) = self.bitmap(index) {
@@ -158,23 +165,8 @@ where
         Ok(())
     }
 
-    /// Syncs the dirty objects on which no mutable guard is open, to make room below the dirty limit.
-    ///
-    /// # Errors
-    ///
-    /// As [`sync_object`](Self::sync_object).
-    pub fn sync_unguarded(&mut self) -> Result<(), EngineError<D>> {
-        for index in self.changed() {
-            let guarded = self.resident(index).is_none_or(|resident| resident.header().pins == MUTABLE);
-            if !guarded {
-                self.sync_object(index)?;
-            }
-        }
-        Ok(())
-    }
-
     /// Whether the object's changes go out as a delta in the next record, and the delta's bytes.
-    fn delta_bytes(&self, index: u16) -> Option<u32> {
+    pub(super) fn delta_bytes(&self, index: u16) -> Option<u32> {
         let header = self.resident(index)?.header();
         let partial = state::DIRTY | state::PARTIAL;
         if !self.geometry.deltas || header.state & partial != partial || header.word & flag::UNWRITTEN != 0 {
@@ -188,148 +180,6 @@ where
         let (runs, granules) = count(self.bitmap(index)?);
         let bytes = 12 + 4 * runs + GRANULE as u32 * granules;
         (bytes + 16 < self.block_len(index) as u32).then_some(bytes)
-    }
-
-    /// Syncs every dirty object, in as few writes as possible; with `delta_room` > 0, partly changed slices whose
-    /// deltas fit into so many bytes stay dirty, for the record.
-    ///
-    /// Cost: one write if one range of fresh places is found for all and they are not more than the pending list
-    /// is long, else up to one per object.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::GuardOpen`], [`Error::StorageFull`] (some objects may be synced already: that is a valid state), the device's.
-    pub fn sync_all<W: Workspace>(&mut self, delta_room: u32) -> Result<(), EngineError<D>> {
-        let units = self.choose_batch(delta_room)?;
-        if units == 0 {
-            return Ok(());
-        }
-        let written = self.write_batch::<W>(units);
-        if written.is_err() {
-            // Nothing refers to the fresh places that were not written: the allocator forgets them.
-            self.space_stale = true;
-        }
-        written
-    }
-
-    /// Marks the dirty objects that `sync_all` has to write, and returns their units.
-    fn choose_batch(&mut self, delta_room: u32) -> Result<u16, EngineError<D>> {
-        let (mut room, mut units) = (delta_room, 0u16);
-        for index in self.changed() {
-            self.safe_point()?;
-            let Some(resident) = self.resident(index) else { continue };
-            let header = resident.header();
-            let mut chosen = header.state & state::DIRTY != 0;
-            if chosen && header.pins == MUTABLE {
-                return Err(Error::GuardOpen);
-            }
-            if let Some(bytes) = self.delta_bytes(index).filter(|bytes| *bytes <= room) {
-                room -= bytes;
-                chosen = false;
-            }
-            resident.update(|header| {
-                header.state = (header.state & !state::BATCH) | if chosen { state::BATCH } else { 0 };
-            });
-            if chosen {
-                units = units.saturating_add(self.slot(index).units());
-            }
-        }
-        Ok(units)
-    }
-
-    /// Writes the chosen objects in runs of adjoining places.
-    fn write_batch<W: Workspace>(&mut self, units: u16) -> Result<(), EngineError<D>> {
-        let mut together =
-            if self.space.splits() && !fault!(WriteInPlace) { self.space_allocate(units).ok() } else { None };
-        let mut slices = W::slices();
-        let slices = slices.as_mut();
-        let mut run = Run::default();
-        for index in self.changed() {
-            let Some(resident) = self.resident(index) else { continue };
-            let header = resident.header();
-            if header.state & state::BATCH == 0 {
-                continue;
-            }
-            let units = self.slot(index).units();
-            let place = match &mut together {
-                Some(next) => core::mem::replace(next, *next + units),
-                None if header.word & flag::UNWRITTEN != 0 || fault!(WriteInPlace) => self.slot(index).place(),
-                None => match self.space_known(units) {
-                    Some(place) => place,
-                    None => {
-                        // The places of the run are known to nobody else: it is written before others are looked for.
-                        self.write_run(&run, slices)?;
-                        run.objects = 0;
-                        self.space_allocate(units)?
-                    }
-                },
-            };
-            if run.objects != 0 && (place != run.end || run.objects >= slices.len()) {
-                self.write_run(&run, slices)?;
-                run.objects = 0;
-            }
-            if run.objects == 0 {
-                run = Run { first: index, place, end: place, objects: 0 };
-            }
-            if let Some(slice) = slices.get_mut(run.objects) {
-                *slice = self.seal(index, resident, place)?;
-            }
-            run.objects += 1;
-            run.end = place + units;
-        }
-        self.write_run(&run, slices)
-    }
-
-    /// Writes one run of adjoining blocks and records it.
-    fn write_run(&mut self, run: &Run, slices: &[&[u8]]) -> Result<(), EngineError<D>> {
-        let slices = slices.get(..run.objects).unwrap_or_default();
-        if slices.is_empty() {
-            return Ok(());
-        }
-        let at = self.offset_of(run.place);
-        if !fault!(RecordBeforeBlocks) {
-            self.write(at, slices)?;
-        }
-        let (mut place, mut left, mut index) = (run.place, run.objects, run.first);
-        while left > 0 && index < self.used {
-            if self.resident(index).is_some_and(|resident| resident.header().state & state::BATCH != 0) {
-                self.synced(index, place);
-                if fault!(RecordBeforeBlocks) {
-                    self.mark_late(index);
-                }
-                place += self.slot(index).units();
-                left -= 1;
-            }
-            index += 1;
-        }
-        Ok(())
-    }
-
-    /// A deliberate fault: the block is written after its record.
-    fn mark_late(&self, index: u16) {
-        if let Some(resident) = self.resident(index) {
-            resident.update(|header| header.state |= state::BATCH);
-        }
-    }
-
-    /// The other half of that fault.
-    ///
-    /// # Errors
-    ///
-    /// The device's.
-    #[doc(hidden)]
-    pub fn write_late(&mut self) -> Result<(), EngineError<D>> {
-        for index in self.changed() {
-            let Some(resident) = self.resident(index).filter(|it| it.header().state & state::BATCH != 0) else {
-                continue;
-            };
-            resident.update(|header| header.state &= !state::BATCH);
-            // SAFETY: commits run while no mutable guard is open.
-            let block = unsafe { resident.block_bytes(self.block_len(index)) };
-            let at = self.offset_of(self.slot(index).place());
-            self.write(at, &[block])?;
-        }
-        Ok(())
     }
 
     /// Last resort of a commit, once a live snapshot holds every dirty object: each is written over its own place. They stay dirty
@@ -448,15 +298,6 @@ where
         }
         Some(writer.at)
     }
-}
-
-/// A run of adjoining blocks.
-#[derive(Default)]
-struct Run {
-    first: u16,
-    place: u16,
-    end: u16,
-    objects: usize,
 }
 
 /// Appends to a byte buffer.

@@ -3,7 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use vnv_persist::{Clock, Durable, Error, Event, Heap, Link, Memory, OpenError, Options};
+use vnv_persist::{Adaptive, Durable, Error, Event, Heap, Link, Memory, OpenError, Options};
 use vnv_storage::Device;
 use vnv_storage::embedded_storage::{ReadStorage, Storage};
 
@@ -46,7 +46,7 @@ impl Model {
     }
 }
 
-pub type TestHeap<'m, D> = Heap<'m, D, Ram, Clock>;
+pub type TestHeap<'m, D> = Heap<'m, D, Ram, Adaptive>;
 
 /// Reads the state back through the roots.
 pub fn extract<D: Device>(heap: &TestHeap<'_, D>) -> Result<Model, Error<D::Error>>

@@ -1,0 +1,262 @@
+//! Several dirty objects in one burst, into neighbouring fresh places.
+
+use super::residents::View;
+use super::{Engine, EngineError};
+use crate::arena::{MUTABLE, state};
+use crate::entry::flag;
+use crate::error::Error;
+use crate::policy::Policy;
+use core::fmt::Debug;
+use core::ops::ControlFlow;
+use vnv_alloc::OffsetAllocator;
+use vnv_storage::{Device, fault};
+
+/// The dirty limit is made room below in bursts of one part in so many of it.
+const WRITE_BACKS: u32 = 6;
+/// Bytes of a burst that is worth its transaction.
+const WORTHWHILE: u32 = 1536;
+
+/// A run of adjoining blocks.
+#[derive(Clone, Copy, Default)]
+struct Run {
+    first: u16,
+    place: u16,
+    end: u16,
+    objects: u16,
+}
+
+impl<D, P, R, S> Engine<'_, D, P, R, S>
+where
+    D: Device,
+    D::Error: Debug,
+    P: Policy,
+    R: OffsetAllocator,
+    S: OffsetAllocator,
+{
+    /// Syncs every dirty object, in as few writes as possible; with `delta_room` > 0, partly changed slices whose
+    /// deltas fit into so many bytes stay dirty, for the record.
+    ///
+    /// Cost: one write if one range of fresh places is found for all, else up to one per object.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::GuardOpen`], [`Error::StorageFull`] (some objects may be synced already: that is a valid state), the device's.
+    pub fn sync_all(&mut self, delta_room: u32) -> Result<(), EngineError<D>> {
+        let chosen = self.choose_all(delta_room);
+        self.write_chosen(chosen)
+    }
+
+    /// Makes room below the dirty limit: syncs the dirty objects that the policy picks, a sixth of the limit or more in one write.
+    /// `false`: there is nothing that can be synced.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::StorageFull`], the device's.
+    pub fn write_back(&mut self) -> Result<bool, EngineError<D>> {
+        let limit = self.geometry.dirty_limit;
+        let most = (limit / WRITE_BACKS).max(WORTHWHILE.min(limit / 2));
+        let chosen = self.choose(0, most);
+        self.write_chosen(Ok(chosen))?;
+        Ok(chosen != 0)
+    }
+
+    /// Whether a commit would make more room below the dirty limit than a sync: entries and old places take half of it.
+    pub const fn prefers_commit(&self) -> bool {
+        2 * super::ENTRY_BYTES * self.items_len as u32 > self.geometry.dirty_limit
+    }
+
+    /// Syncs a dirty object that has to leave the arena, with others that will be next: in one write, as long as they are not more than
+    /// 1/16 of the arena.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::GuardOpen`] if a mutable guard is open on it; [`Error::StorageFull`], the device's.
+    pub(super) fn sync_victim(&mut self, index: u16) -> Result<(), EngineError<D>> {
+        let most = u32::from(self.arena.words()) / 2;
+        let units = self.choose_one(index);
+        let chosen = self.choose(units, most);
+        self.write_chosen(Ok(chosen))
+    }
+
+    /// Marks one object for the batch, and returns its units.
+    pub(super) fn choose_one(&mut self, index: u16) -> u16 {
+        let Some(resident) = self.resident(index) else { return 0 };
+        resident.update(|header| header.state |= state::BATCH);
+        self.slot(index).units()
+    }
+
+    /// Marks dirty objects that the policy picks, as long as the batch is shorter than `most` bytes; returns its units. A batch has
+    /// `units` already.
+    fn choose(&mut self, mut units: u16, most: u32) -> u16 {
+        while u32::from(units) * self.geometry.unit < most {
+            let mut view = View {
+                entries: &self.entries[..usize::from(self.used)],
+                arena: &self.arena,
+                unit: self.geometry.unit,
+                dirty: Some(self.changed()),
+            };
+            let Some(index) = self.policy.victim(&mut view) else { break };
+            // A range of fresh places for all of them must be found.
+            let Some(more) = units.checked_add(self.slot(index).units()) else { break };
+            units = more;
+            self.choose_one(index);
+        }
+        units
+    }
+
+    /// Marks the dirty objects that a commit has to write, and returns their units.
+    fn choose_all(&mut self, delta_room: u32) -> Result<u16, EngineError<D>> {
+        let (mut room, mut units) = (delta_room, 0u16);
+        for index in self.changed() {
+            self.safe_point()?;
+            let Some(resident) = self.resident(index) else { continue };
+            let header = resident.header();
+            if header.state & state::DIRTY == 0 {
+                continue;
+            }
+            if header.pins == MUTABLE {
+                return Err(Error::GuardOpen);
+            }
+            match self.delta_bytes(index).filter(|bytes| *bytes <= room) {
+                Some(bytes) => room -= bytes,
+                None => units = units.saturating_add(self.choose_one(index)),
+            }
+        }
+        Ok(units)
+    }
+
+    /// Writes the objects that were chosen, or takes the choice back.
+    pub(super) fn write_chosen(&mut self, chosen: Result<u16, EngineError<D>>) -> Result<(), EngineError<D>> {
+        let written = match chosen {
+            Ok(0) => return Ok(()),
+            Ok(units) => {
+                let written = self.write_batch(units);
+                // Nothing refers to fresh places that were not written: the allocator forgets them.
+                self.space_stale |= written.is_err();
+                written
+            }
+            Err(error) => Err(error),
+        };
+        if written.is_err() {
+            for index in self.changed() {
+                if let Some(resident) = self.resident(index) {
+                    resident.update(|header| header.state &= !state::BATCH);
+                }
+            }
+        }
+        written
+    }
+
+    /// Writes the chosen objects in runs of adjoining places: in one if there is a free range for all of them, otherwise those that
+    /// were never written at their own places, and the others in as few ranges as they fit into.
+    fn write_batch(&mut self, units: u16) -> Result<(), EngineError<D>> {
+        let splits = self.space.splits() && !fault!(WriteInPlace);
+        let together = if splits { self.space_allocate(units).ok() } else { None };
+        let mut fresh = together.map_or((0, 0), |place| (place, units));
+        let mut run = Run::default();
+        for index in self.changed() {
+            let Some(resident) = self.resident(index).filter(|copy| copy.state() & state::BATCH != 0) else { continue };
+            let units = self.slot(index).units();
+            let own = resident.word() & flag::UNWRITTEN != 0 || fault!(WriteInPlace);
+            let place = if own && together.is_none() {
+                self.slot(index).place()
+            } else {
+                if fresh.1 < units {
+                    fresh = match self.range_for(index, splits) {
+                        Some(range) => range,
+                        None => {
+                            // The places of the run are known to nobody else: it is written before others are looked for.
+                            self.write_run(run)?;
+                            run.objects = 0;
+                            (self.space_allocate(units)?, units)
+                        }
+                    };
+                }
+                fresh = (fresh.0 + units, fresh.1 - units);
+                fresh.0 - units
+            };
+            if run.objects != 0 && place != run.end {
+                self.write_run(run)?;
+                run.objects = 0;
+            }
+            if run.objects == 0 {
+                run = Run { first: index, place, end: place, objects: 0 };
+            }
+            self.seal(index, resident, place)?;
+            run.objects += 1;
+            run.end = place + units;
+        }
+        self.write_run(run)
+    }
+
+    /// A fresh range for as many of the chosen objects from slot `first` on that were written before as the largest one holds, or,
+    /// if ranges cannot be split, for the first one: place and units. `None`: the allocator knows none.
+    fn range_for(&mut self, first: u16, splits: bool) -> Option<(u16, u16)> {
+        let most = if splits { self.space.largest_free() } else { 0 };
+        let mut all = 0u16;
+        for index in self.chosen_from(first) {
+            if self.word(index) & flag::UNWRITTEN != 0 {
+                continue;
+            }
+            let more = all.saturating_add(self.slot(index).units());
+            if all != 0 && more > most {
+                break;
+            }
+            all = more;
+        }
+        Some((self.space_known(all)?, all))
+    }
+
+    /// The chosen objects from slot `first` on.
+    fn chosen_from(&self, first: u16) -> impl Iterator<Item = u16> + '_ {
+        let is_chosen = |index: &u16| self.resident(*index).is_some_and(|copy| copy.state() & state::BATCH != 0);
+        self.changed().starting_at(first).filter(is_chosen)
+    }
+
+    /// Writes one run of adjoining blocks and records it.
+    fn write_run(&mut self, run: Run) -> Result<(), EngineError<D>> {
+        if run.objects == 0 {
+            return Ok(());
+        }
+        let (at, end) = (self.offset_of(run.place), self.offset_of(run.end));
+        if !fault!(RecordBeforeBlocks) {
+            self.stream(at, end - at, |engine, sink| {
+                for index in engine.chosen_from(run.first).take(usize::from(run.objects)) {
+                    let Some(resident) = engine.resident(index) else { continue };
+                    // SAFETY: no mutable guard is open on an object that was chosen.
+                    sink(unsafe { resident.block_bytes(engine.block_len(index)) })?;
+                }
+                ControlFlow::Continue(())
+            })?;
+        }
+        let (mut place, mut next) = (run.place, run.first);
+        for _ in 0..run.objects {
+            let Some(index) = self.chosen_from(next).next() else { break };
+            self.synced(index, place);
+            if fault!(RecordBeforeBlocks) {
+                self.choose_one(index);
+            }
+            place += self.slot(index).units();
+            next = index + 1;
+        }
+        Ok(())
+    }
+
+    /// The other half of that deliberate fault: the blocks are written after their record.
+    ///
+    /// # Errors
+    ///
+    /// The device's.
+    #[doc(hidden)]
+    pub fn write_late(&mut self) -> Result<(), EngineError<D>> {
+        for index in self.changed() {
+            let Some(resident) = self.resident(index).filter(|it| it.state() & state::BATCH != 0) else { continue };
+            resident.update(|header| header.state &= !state::BATCH);
+            // SAFETY: commits run while no mutable guard is open.
+            let block = unsafe { resident.block_bytes(self.block_len(index)) };
+            let at = self.offset_of(self.slot(index).place());
+            self.write(at, &[block])?;
+        }
+        Ok(())
+    }
+}
