@@ -19,6 +19,8 @@ pub(crate) struct Delta {
     header: [u8; HEADER],
     runs: u16,
     at: u32,
+    /// Whether its runs lie inside the block that the slot has now: the object may have been freed by a later record.
+    pub fits: bool,
 }
 
 pub(crate) type OnDelta<'f, 'm, D, P, R, S> =
@@ -48,7 +50,7 @@ where
         let [i0, i1, r0, r1, header @ ..]: [u8; 12] = read_array(engine.device(), position)?;
         position += 12;
         let (index, runs) = (u16::from_le_bytes([i0, i1]), u16::from_le_bytes([r0, r1]));
-        let delta = Delta { index, header, runs, at: position };
+        let mut delta = Delta { index, header, runs, at: position, fits: true };
         let entry = *engine.entry(delta.index).ok_or(OpenError::Damaged(Damage::Content))?;
         let room = (u32::from(entry.units()) * layout.unit).saturating_sub(HEADER as u32);
         for _ in 0..delta.runs {
@@ -58,9 +60,10 @@ where
             let [f0, f1, c0, c1] = read_array(engine.device(), position)?;
             let granules = u32::from(u16::from_le_bytes([f0, f1])) + u32::from(u16::from_le_bytes([c0, c1]));
             position += 4 + GRANULE as u32 * u32::from(u16::from_le_bytes([c0, c1]));
-            if position > end || granules * GRANULE as u32 > room {
+            if position > end {
                 return Err(OpenError::Damaged(Damage::Content));
             }
+            delta.fits &= granules * GRANULE as u32 <= room;
         }
         visit(engine, delta)?;
     }
@@ -92,6 +95,9 @@ where
                 let last = engine
                     .entry(delta.index)
                     .is_some_and(|entry| entry.type_index() != 0 && engine.word(delta.index) & TAG_MASK == header.tag);
+                if last && !delta.fits {
+                    return Err(OpenError::Damaged(Damage::Content));
+                }
                 if last || fault!(ApplyOldDelta) {
                     applied += 1;
                     if write {

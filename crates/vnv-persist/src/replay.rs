@@ -107,6 +107,9 @@ where
         restore_roots(engine, roots, log.end, &header)?;
         let at = log.end;
         each_delta(engine, &layout, at, &header, &mut |engine, delta| {
+            if !delta.fits {
+                return Err(OpenError::Damaged(Damage::Content));
+            }
             engine.restore_tag(delta.index, header.tag);
             Ok(())
         })?;

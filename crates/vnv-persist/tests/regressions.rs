@@ -165,3 +165,23 @@ fn links_in_no_elements() {
     }
     assert_eq!(Schema::parse(<None as Durable>::SCHEMA).unwrap().has_links(), <None as Durable>::HAS_LINKS);
 }
+
+/// A slice changed by a delta and freed before the next compaction: `open` held the delta against the slot as it is
+/// now, which has no room for it, and refused the whole image.
+#[test]
+fn a_delta_of_an_object_that_was_freed_later() {
+    for reused in [false, true] {
+        check_precious(with_precious(|heap| {
+            let mut slice = heap.allocate_slice_with(64, |at| at as u32).unwrap();
+            heap.commit().unwrap();
+            *heap.get_element_mut(&mut slice, 60).unwrap() = 0;
+            heap.commit().unwrap();
+            drop(slice);
+            heap.commit().unwrap();
+            if reused {
+                let small = heap.allocate_slice_with(1, |_| 1u32).unwrap().into_link();
+                heap.set_root("small", Some(small)).unwrap();
+            }
+        }));
+    }
+}
