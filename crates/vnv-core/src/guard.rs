@@ -5,6 +5,7 @@ use crate::attention::Attention;
 use crate::durable::DurableObject;
 use core::fmt;
 use core::marker::PhantomData;
+use core::mem::ManuallyDrop;
 use core::ops::{Deref, DerefMut};
 use core::ptr::NonNull;
 
@@ -21,6 +22,28 @@ impl<'h, T: ?Sized> Ref<'h, T> {
     /// `value` points to a valid value inside the object that `pin` pins (arena invariant 2).
     pub(crate) const unsafe fn new(value: NonNull<T>, pin: Pin<'h>) -> Self {
         Self { value, _pin: pin, _heap: PhantomData }
+    }
+
+    /// A reference to a part of the object, which stays pinned as a whole.
+    pub fn map<U: ?Sized>(this: Self, part: impl FnOnce(&T) -> &U) -> Ref<'h, U> {
+        let value = NonNull::from(part(&this));
+        let this = ManuallyDrop::new(this);
+        // SAFETY: `this` is neither used nor dropped any more: the pin has one owner.
+        let pin = unsafe { core::ptr::read(&raw const this._pin) };
+        Ref { value, _pin: pin, _heap: PhantomData }
+    }
+
+    /// As [`map`](Self::map), for a part that may not be there.
+    ///
+    /// # Errors
+    ///
+    /// The reference as it was, if the part is not there.
+    pub fn filter_map<U: ?Sized>(this: Self, part: impl FnOnce(&T) -> Option<&U>) -> Result<Ref<'h, U>, Self> {
+        let Some(value) = part(&this).map(NonNull::from) else { return Err(this) };
+        let this = ManuallyDrop::new(this);
+        // SAFETY: as in `map`.
+        let pin = unsafe { core::ptr::read(&raw const this._pin) };
+        Ok(Ref { value, _pin: pin, _heap: PhantomData })
     }
 }
 

@@ -74,6 +74,11 @@ macro_rules! handle {
             }
         }
 
+        /// By the name of the target: links in arrays and slices that links lead to.
+        impl<T: ?Sized + Named> Named for $name<T> {
+            const NAME: &'static str = T::NAME;
+        }
+
         struct $schema<T: ?Sized>(PhantomData<fn() -> *const T>);
         impl<T: ?Sized + Named> $schema<T> {
             const WRITER: &'static SchemaWriter = &SchemaWriter::new().byte(kind::$kind).name(T::NAME);

@@ -420,6 +420,13 @@ where
         fill: impl for<'s> FnOnce(Slot<'s, T>) -> Filled<'s, T>,
     ) -> Result<Owned<'_, T>, EngineError<D>> {
         self.outside()?;
+        self.allocate_with_any(fill)
+    }
+
+    pub(crate) fn allocate_with_any<T: Durable>(
+        &self,
+        fill: impl for<'s> FnOnce(Slot<'s, T>) -> Filled<'s, T>,
+    ) -> Result<Owned<'_, T>, EngineError<D>> {
         let key = type_key::<T>();
         self.with_room(|| self.objects.with(|engine| engine.check_room(size_of::<T>(), &key)))?;
         self.objects.allocate_with(fill, self)
@@ -526,6 +533,19 @@ where
             let index = engine.resolve(id, T::FINGERPRINT)?;
             engine.advise(index, advice);
             Ok(())
+        })
+    }
+
+    /// Whether a guard is open on an object, so that it cannot be freed or evicted.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stale`], [`Error::TypeMismatch`].
+    pub fn is_borrowed<T: ?Sized + DurableObject>(&self, handle: impl Handle<T>) -> Result<bool, EngineError<D>> {
+        let id = handle.object_id();
+        self.objects.with(|engine| {
+            let index = engine.resolve(id, T::FINGERPRINT)?;
+            if engine.is_live(index) { Ok(engine.is_pinned(index)) } else { Err(Error::Stale) }
         })
     }
 

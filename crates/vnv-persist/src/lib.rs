@@ -38,11 +38,13 @@ pub use source::{Comparator, PowerFailSource, Software, Timer};
 pub use transaction::Transaction;
 pub use verify::{Examined, Finding, Region, RegionKind, Verified, examine, verify};
 
+pub use vnv_alloc::OffsetAllocator;
 pub use vnv_core::{
-    Adaptive, Advice, Clock, Durable, DurableObject, Error, FirstFound, Handle, HandleMut, Link, Maybe, Memory, Named,
-    ObjectId, Owned, Policy, Ref, RefMut, Weak, Workspace,
+    Adaptive, Advice, Clock, Durable, DurableObject, Error, Filled, FirstFound, Handle, HandleMut, Link, Maybe, Memory,
+    Named, ObjectId, Owned, Policy, Ref, RefMut, Residents, Slot, Weak, Workspace,
 };
 pub use vnv_core::{durable, schema};
+pub use vnv_storage::Device;
 
 /// Compiles and runs the example in the workspace's README.
 #[cfg(doctest)]

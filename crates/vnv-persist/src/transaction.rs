@@ -5,7 +5,8 @@ use core::fmt::Debug;
 use vnv_alloc::OffsetAllocator;
 use vnv_core::engine::EngineError;
 use vnv_core::{
-    Durable, DurableObject, Error, Handle, HandleMut, Link, Owned, Policy, Ref, RefMut, Workspace, type_key,
+    Advice, Durable, DurableObject, Error, Filled, Handle, HandleMut, Link, Owned, Policy, Ref, RefMut, Slot,
+    Workspace, type_key,
 };
 use vnv_storage::Device;
 
@@ -120,6 +121,40 @@ where
         element: impl FnMut(usize) -> T,
     ) -> Result<Owned<'h, [T]>, EngineError<D>> {
         self.heap.allocate_slice_any(len, element)
+    }
+
+    /// Allocates an object that `fill` builds in place, as [`Heap::allocate_with`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Heap::allocate`].
+    pub fn allocate_with<T: Durable>(
+        &self,
+        fill: impl for<'s> FnOnce(Slot<'s, T>) -> Filled<'s, T>,
+    ) -> Result<Owned<'h, T>, EngineError<D>> {
+        self.heap.allocate_with_any(fill)
+    }
+
+    /// Whether a guard is open on an object, as [`Heap::is_borrowed`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Heap::is_borrowed`].
+    pub fn is_borrowed<T: ?Sized + DurableObject>(&self, handle: impl Handle<T>) -> Result<bool, EngineError<D>> {
+        self.heap.is_borrowed(handle)
+    }
+
+    /// Tells the eviction policy what is known of an object's future, as [`Heap::advise`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Heap::advise`].
+    pub fn advise<T: ?Sized + DurableObject>(
+        &self,
+        handle: impl Handle<T>,
+        advice: Advice,
+    ) -> Result<(), EngineError<D>> {
+        self.heap.advise(handle, advice)
     }
 
     /// Frees an object, as [`Heap::free`]; a rollback brings it back.

@@ -156,6 +156,15 @@ pub const fn check<T>() {
     );
 }
 
+/// The bytes of a value as storage has them; `None` if the type has padding.
+pub const fn bytes_of<T: Durable>(value: &T) -> Option<&[u8]> {
+    if T::HAS_PADDING {
+        return None;
+    }
+    // SAFETY: without padding, all bytes of a value are initialised (rule 3); the type has no interior mutability (rule 4).
+    Some(unsafe { core::slice::from_raw_parts(core::ptr::from_ref(value).cast::<u8>(), size_of::<T>()) })
+}
+
 /// Used by the derive: zeroes `from..to` of the value.
 ///
 /// # Safety

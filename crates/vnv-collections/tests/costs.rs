@@ -1,0 +1,246 @@
+//! Golden costs: storage transactions and bytes of operations. Cost is part of the API.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use vnv_collections::{List, Map, Queue, Vector};
+use vnv_persist::{Advice, Clock, Device, Durable, Heap, Memory, Options, Policy, Residents};
+use vnv_sim::{Counters, TearError, TearStorage};
+use vnv_storage::embedded_storage::{ReadStorage, Storage};
+
+#[derive(Durable, Clone, Copy)]
+#[repr(C)]
+struct Item([u32; 64]);
+
+type Ram = Memory<96, 64, 12, 4, 1024>;
+type TestHeap<'m> = Heap<'m, TearStorage, Ram>;
+const OPTIONS: Options = Options::new(2400).log_bytes(1024);
+
+fn heap(memory: &mut Ram) -> TestHeap<'_> {
+    Heap::format(TearStorage::new(32768, 8), memory, OPTIONS).unwrap()
+}
+
+fn cost<T>(heap: &TestHeap<'_>, operation: impl FnOnce() -> T) -> (Counters, T) {
+    heap.with_device(TearStorage::reset_counters).unwrap();
+    let result = operation();
+    (heap.with_device(|device| device.counters()).unwrap(), result)
+}
+
+fn free<T>(heap: &TestHeap<'_>, operation: impl FnOnce() -> T) -> T {
+    let (counters, result) = cost(heap, operation);
+    assert_eq!(counters.reads + counters.writes, 0, "{counters:?}");
+    result
+}
+
+#[test]
+fn nothing_touches_the_bus_while_all_is_resident() {
+    let mut memory = Ram::new();
+    let heap = heap(&mut memory);
+    free(&heap, || {
+        let mut queue = Queue::create(&heap).unwrap();
+        let mut vector = Vector::create(&heap).unwrap();
+        let mut map = Map::create(&heap).unwrap();
+        let mut list = List::create(&heap).unwrap();
+        for number in 0..10u32 {
+            queue.push_back(number).unwrap();
+            vector.push(number).unwrap();
+            map.insert(number, number).unwrap();
+            list.push_back(number).unwrap();
+        }
+        for number in 0..10 {
+            assert_eq!(vector.get(number as usize).unwrap().map(|element| *element), Some(number));
+            *map.get_mut(&number).unwrap().unwrap() += 1;
+            assert_eq!(map.get(&number).unwrap().map(|value| *value), Some(number + 1));
+            assert_eq!(queue.pop_front().unwrap(), Some(number));
+            assert_eq!(list.pop_front().unwrap(), Some(number));
+            assert!(map.remove(&number).unwrap());
+        }
+        queue.destroy().unwrap();
+        vector.destroy().unwrap();
+        map.destroy().unwrap();
+        list.destroy().unwrap();
+    });
+}
+
+/// What a commit writes after one operation: each changed object's block (its bytes and 8) and its entry of 8, a delta of 24
+/// for the first 8 bytes of a slice that change, and 24 for the record.
+#[test]
+fn a_commit_writes_little_more_than_the_item() {
+    const RECORD: u64 = 24;
+    const ENTRY: u64 = 8;
+    const DELTA: u64 = 12 + 4 + 8;
+    const HEADER: u64 = 16;
+    const ITEM: u64 = 264;
+    let mut memory = Ram::new();
+    let heap = heap(&mut memory);
+    let mut queue = Queue::with_capacity(&heap, 32).unwrap();
+    let mut vector = Vector::with_capacity(&heap, 64).unwrap();
+    let mut map = Map::create(&heap).unwrap();
+    let mut list = List::create(&heap).unwrap();
+    heap.set_root("queue", Some(queue.link())).unwrap();
+    heap.set_root("vector", Some(vector.link())).unwrap();
+    heap.set_root("map", Some(map.link())).unwrap();
+    heap.set_root("list", Some(list.link())).unwrap();
+    // The types, and the first table.
+    queue.push_back(Item([0; 64])).unwrap();
+    assert!(queue.remove_front().unwrap());
+    map.insert(0u32, [0u32; 4]).unwrap();
+    list.push_back(0u32).unwrap();
+    heap.commit().unwrap();
+    let commit = |operation: &mut dyn FnMut()| {
+        operation();
+        let compactions = heap.compactions();
+        let (counters, _) = cost(&heap, || heap.commit().unwrap());
+        assert_eq!(heap.compactions(), compactions);
+        assert!(counters.reads == 0 && counters.writes <= 2, "{counters:?}");
+        counters.bytes_written
+    };
+    let changed = |blocks: u64, entries: u64| RECORD + blocks + ENTRY * entries;
+    let push = commit(&mut || queue.push_back(Item([9; 64])).unwrap());
+    assert_eq!(push, changed(ITEM + HEADER, 2) + DELTA);
+    // The item that is gone costs its entry.
+    assert_eq!(commit(&mut || assert!(queue.remove_front().unwrap())), changed(HEADER, 2) + DELTA);
+    assert_eq!(commit(&mut || vector.push(1u32).unwrap()), changed(HEADER, 1) + DELTA);
+    assert_eq!(commit(&mut || *vector.get_mut(0).unwrap().unwrap() = 9), changed(0, 0) + DELTA);
+    // The delta of the same slice is taken along until it is applied.
+    assert_eq!(commit(&mut || vector.push(2).unwrap()), changed(HEADER, 1) + DELTA);
+    assert_eq!(commit(&mut || vector.push(3).unwrap()), changed(HEADER, 1) + DELTA + 8);
+    assert_eq!(commit(&mut || map.get_mut(&0).unwrap().unwrap()[0] += 1), changed(24, 1));
+    // Two nodes of 12 bytes and the header of 12.
+    assert_eq!(commit(&mut || list.push_back(1).unwrap()), changed(3 * 24, 3));
+}
+
+#[test]
+fn a_value_that_is_not_resident_is_one_read() {
+    let mut memory = Ram::new();
+    let heap = heap(&mut memory);
+    let mut map = Map::create(&heap).unwrap();
+    for number in 0..20u16 {
+        map.insert(number, Item([number.into(); 64])).unwrap();
+    }
+    heap.commit().unwrap();
+    let value = map.value(&7).unwrap().unwrap();
+    heap.evict(value).unwrap();
+    let (counters, found) = cost(&heap, || map.get(&7).unwrap().unwrap().0[5]);
+    assert_eq!((found, counters.reads, counters.writes, counters.bytes_read), (7, 1, 0, 264));
+    heap.evict(value).unwrap();
+    // Neither the search nor a removal loads values.
+    let (counters, ()) = cost(&heap, || assert!(map.contains_key(&7).unwrap() && map.remove(&7).unwrap()));
+    assert_eq!(counters.reads + counters.writes, 0);
+}
+
+/// Of the objects that are not needed soon, the one of which that was said last leaves first.
+#[derive(Default)]
+struct LastAdvised {
+    clock: Clock,
+    stamp: u16,
+}
+
+impl Policy for LastAdvised {
+    fn loaded(&mut self) -> u16 {
+        self.clock.loaded()
+    }
+    fn hit(&mut self, hint: u16) -> u16 {
+        if hint > 1 { hint } else { self.clock.hit(hint) }
+    }
+    fn advised(&mut self, hint: u16, advice: Advice) -> u16 {
+        if advice == Advice::WontNeed {
+            self.stamp = self.stamp.wrapping_add(1).max(2);
+            self.stamp
+        } else {
+            self.clock.advised(hint, advice)
+        }
+    }
+    fn victim(&mut self, residents: &mut dyn Residents) -> Option<u16> {
+        let stamped = (0..residents.slots()).filter_map(|index| Some((residents.hint(index)?, index)));
+        let last = stamped.filter(|(hint, _)| *hint > 1).max();
+        last.map(|(_, index)| index).or_else(|| self.clock.victim(residents))
+    }
+}
+
+/// Counts the blocks of items that are written.
+struct Counting {
+    device: TearStorage,
+    items: u64,
+}
+
+impl ReadStorage for Counting {
+    type Error = TearError;
+    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), TearError> {
+        self.device.read(offset, bytes)
+    }
+    fn capacity(&self) -> usize {
+        self.device.capacity()
+    }
+}
+
+impl Storage for Counting {
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), TearError> {
+        self.write_gather(offset, &[bytes])
+    }
+}
+
+impl Device for Counting {
+    fn row_size(&self) -> u32 {
+        8
+    }
+    fn write_gather(&mut self, offset: u32, slices: &[&[u8]]) -> Result<(), TearError> {
+        self.items += slices.iter().filter(|slice| slice.len() == 264).count() as u64;
+        self.device.write_gather(offset, slices)
+    }
+    fn sync(&mut self) -> Result<(), TearError> {
+        self.device.sync()
+    }
+}
+
+/// A queue of 32 items of 256 bytes with RAM for 12 of them, a push and a pop at a time: items read, items written, and bytes
+/// written that are not items, per push and pop.
+fn short_of_ram<P: Policy + Default, const WORDS: usize>(policy: &str) -> (f64, f64, f64) {
+    let mut memory = Memory::<224, 200, 8, 1, WORDS>::new();
+    let device = Counting { device: TearStorage::new(131_072, 8), items: 0 };
+    let heap: Heap<'_, Counting, Memory<224, 200, 8, 1, WORDS>, P> =
+        Heap::format(device, &mut memory, Options::new(8192).log_bytes(4096)).unwrap();
+    let mut queue = Queue::with_capacity(&heap, 33).unwrap();
+    heap.set_root("queue", Some(queue.link())).unwrap();
+    for number in 0..32 {
+        queue.push_back(Item([number; 64])).unwrap();
+    }
+    let rounds = 31 * 20;
+    heap.with_device(|device| {
+        device.device.reset_counters();
+        device.items = 0;
+    })
+    .unwrap();
+    let commits = heap.sequence();
+    for number in 0..rounds {
+        queue.push_back(Item([number + 32; 64])).unwrap();
+        assert_eq!(queue.pop_front_with(|item| item.0[63]).unwrap(), Some(number));
+    }
+    let commits = heap.sequence() - commits;
+    let counters = heap.with_device(|device| device.device.counters()).unwrap();
+    let rounds = f64::from(rounds);
+    let items = heap.with_device(|device| device.items).unwrap() as f64 / rounds;
+    let reads = counters.bytes_read as f64 / 264.0 / rounds;
+    let metadata = counters.bytes_written as f64 / rounds - 264.0 * items;
+    println!(
+        "{policy}: {reads:.3} items read, {items:.3} written, {metadata:.1} bytes of all else written per push and pop; \
+         {:.3} + {:.3} transactions; {commits} commits",
+        counters.reads as f64 / rounds,
+        counters.writes as f64 / rounds,
+    );
+    (reads, items, metadata)
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "thousands of operations")]
+fn a_queue_that_does_not_fit_into_ram() {
+    // Twelve items of 272 bytes, the ring with 160, the header with 24, and less than an item for holes between them.
+    const WORDS: usize = 12 * 34 + 20 + 3 + 30;
+    let (reads, writes, metadata) = short_of_ram::<LastAdvised, WORDS>("last advised first");
+    // Eleven items stay, one frame passes on the others.
+    assert!(reads <= 1.0 - 11.0 / 31.0 + 0.001, "{reads}");
+    assert!(writes <= 1.0 - 11.0 / 31.0 + 0.1, "{writes}");
+    assert!(metadata <= 32.0, "{metadata}");
+    // A clock keeps nothing that is used in turn.
+    let (reads, writes, _) = short_of_ram::<Clock, WORDS>("clock");
+    assert!(reads <= 1.0 && writes <= 1.1);
+}
