@@ -135,9 +135,10 @@ enum Extent {
     Full,
 }
 
-const LIBRARIES: [&str; 4] = ["vnv-storage", "vnv-alloc", "vnv-core", "vnv-persist"];
+const LIBRARIES: [&str; 5] = ["vnv-storage", "vnv-alloc", "vnv-core", "vnv-persist", "vnv-collections"];
 /// The crates with tests, the lowest layer first; the programs in `apps` follow.
-const LAYERS: [&str; 7] = ["vnv-alloc", "vnv-storage", "vnv-sim", "vnv-derive", "vnv-core", "vnv-persist", "vnv-lab"];
+const LAYERS: [&str; 8] =
+    ["vnv-alloc", "vnv-storage", "vnv-sim", "vnv-derive", "vnv-core", "vnv-persist", "vnv-collections", "vnv-lab"];
 
 fn main() -> ExitCode {
     match run(Arguments::parse().command.as_ref()) {

@@ -87,6 +87,9 @@ impl<K: Durable + Copy, V: ?Sized + DurableObject + Named> Map<K, V> {
     }
 }
 
+/// A larger table, and its homes as a power of two.
+type Grown<'s, K, V> = (Owned<'s, [MapEntry<K, V>]>, u16);
+
 /// A map in a store; it keeps nothing in RAM but the link.
 pub struct OpenMap<'s, K, V: ?Sized, S> {
     store: &'s S,
@@ -203,7 +206,7 @@ impl<'s, K: Durable + Copy, V: ?Sized + DurableObject + Named, S: Store> OpenMap
         }
         let new = MapEntry { key, value: link_of(&value) };
         let full = header.table.is_null() || table::is_full(header.bits, usize::from(header.len));
-        let range = if full { None } else { table::place(&*self.store.get(header.table)?, header.bits, &key) };
+        let range = if full { None } else { table::place(&self.store.get(header.table)?, header.bits, &key) };
         match range {
             Some(range) => {
                 let (mut moved, mut changed) = guarded(self.store, || {
@@ -232,11 +235,7 @@ impl<'s, K: Durable + Copy, V: ?Sized + DurableObject + Named, S: Store> OpenMap
     }
 
     /// A larger table with one more entry.
-    fn grown(
-        &self,
-        header: &Map<K, V>,
-        new: MapEntry<K, V>,
-    ) -> Result<(Owned<'s, [MapEntry<K, V>]>, u16), StoreError<S>> {
+    fn grown(&self, header: &Map<K, V>, new: MapEntry<K, V>) -> Result<Grown<'s, K, V>, StoreError<S>> {
         let old = if header.table.is_null() { None } else { Some(self.store.get(header.table)?) };
         let old = old.as_deref().unwrap_or_default();
         let mut bits = (header.bits + 1).max(3);
@@ -264,7 +263,7 @@ impl<'s, K: Durable + Copy, V: ?Sized + DurableObject + Named, S: Store> OpenMap
         let header = self.header()?;
         let Some((at, value)) = self.find(&header, key)? else { return Ok(false) };
         check_unborrowed(self.store, value)?;
-        let range = table::gap(&*self.store.get(header.table)?, header.bits, at);
+        let range = table::gap(&self.store.get(header.table)?, header.bits, at);
         let (mut moved, mut changed) = guarded(self.store, || {
             let moved = self.store.get_range_mut(header.table, range.clone())?;
             Ok((moved, self.store.get_mut(self.link)?))

@@ -184,3 +184,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn bytes_of_a_value_are_those_of_storage() {
+    use vnv_core::durable::bytes_of;
+    assert_eq!(bytes_of(&0x0403_0201_u32), Some(&[1, 2, 3, 4][..]));
+    assert_eq!(bytes_of(&[[1u8, 2], [3, 4]]), Some(&[1, 2, 3, 4][..]));
+    assert_eq!(bytes_of(&Link::<Node>::from_raw_parts(1, 2)), Some(&[1, 0, 2, 0][..]));
+    // Padding.
+    assert_eq!(bytes_of(&Node { tag: 1, value: 2, next: Link::NULL, other: Weak::NULL }), None);
+    assert_eq!(bytes_of(&Maybe::some(1u8)), None);
+}
+
+/// A link in a slice that a link leads to has the name of its own target.
+#[test]
+fn links_lead_to_slices_of_links() {
+    use vnv_core::Named;
+    assert_eq!(<[Link<Node>] as Named>::NAME, "Node");
+    assert_ne!(<Link<[Link<Node>]> as DurableObject>::FINGERPRINT, <Link<[Link<Shape>]> as DurableObject>::FINGERPRINT);
+}
