@@ -97,6 +97,13 @@ enum Command {
     Sizes,
     /// Instructions of heap operations on rv32imc, exactly; fails above apps/instructions/baseline.toml
     Instructions,
+    /// Runs the workloads of earlier systems on the heap and on baselines, and counts traffic; `--help` lists what it takes
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// Passed on to the benchmark laboratory
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Cuts the power of an emulated board again and again, and checks what is left
     Cut(firmware::Cut),
     /// Everything for boards: lint, build, sizes, images, a short run, and cuts on the emulated ones
@@ -209,6 +216,11 @@ fn run(command: Option<&Command>) -> Result<bool> {
         Command::Sizes => sizes::sizes(&mut steps)?,
         Command::Instructions => {
             return steps.run_quietly("cargo", &["run", "--quiet", "--release", "-p", "instructions"]);
+        }
+        Command::Bench { arguments } => {
+            let mut all = vec!["run", "--quiet", "--release", "-p", "bench", "--"];
+            all.extend(arguments.iter().map(String::as_str));
+            return steps.run_quietly("cargo", &all);
         }
         Command::Cut(cut) => cut.run(&mut steps)?,
         Command::Boards { cuts } => boards(&mut steps, *cuts)?,

@@ -1,0 +1,109 @@
+//! What a heap could do at best that knows the future: the same RAM, dirty limit and bytes of metadata.
+
+use super::cost::Traffic;
+use super::medium::address_bytes;
+use crate::access::{Accesses, Pattern};
+use crate::heap::{QUEUE_CAPACITY, QueueMemory, STORE_CAPACITY, queue_tables};
+use crate::values::{KEYS, SIZES};
+use crate::workload::{ITEM, LONGEST};
+use std::collections::VecDeque;
+
+/// Bytes in storage besides those of an object.
+const HEADER: usize = 8;
+/// Snapshot bytes of a dirty object besides its own: its entry, and what the header becomes.
+const DIRTY_OVERHEAD: usize = 10;
+/// Snapshot bytes of a store with anything dirty, besides its objects.
+const SNAPSHOT: usize = 26 + 40;
+/// Bytes of RAM of a resident item.
+const RESIDENT_ITEM: usize = ITEM + 16;
+/// Bytes that are written together: one transaction frees at least so many bytes of the dirty limit.
+const BURSTS: [usize; 8] = [1, 512, 1024, 1536, 2048, 3072, 4096, 6144];
+
+/// The key-value store: if the dirty limit is full, those dirty values are written whose next use is farthest away, weighted by what
+/// keeping them saves. Each burst is one transaction; of some sizes of bursts the best is taken. Records are not counted.
+#[must_use]
+pub fn store(pattern: Pattern, seed: u64, updates: u32, dirty_limit: usize) -> Traffic {
+    let keys: Vec<usize> = Accesses::new(pattern, seed).take(updates as usize).collect();
+    let best = BURSTS.iter().map(|burst| bursts(&keys, dirty_limit, *burst));
+    best.min_by(|a, b| a.model_us().total_cmp(&b.model_us())).unwrap_or_default()
+}
+
+fn bursts(keys: &[usize], dirty_limit: usize, burst: usize) -> Traffic {
+    let next = next_uses(keys);
+    let mut traffic = Traffic::default();
+    // The next use of each dirty value.
+    let mut dirty: [Option<usize>; KEYS] = [None; KEYS];
+    let room = dirty_limit - SNAPSHOT;
+    let mut bytes = 0;
+    for (now, key) in keys.iter().copied().enumerate() {
+        if dirty[key].is_none() {
+            bytes += SIZES[key] + DIRTY_OVERHEAD;
+            let (mut freed, mut written) = (0, 0);
+            while bytes > room || (written != 0 && freed < burst) {
+                // What keeping it saves, for each byte and each update that it takes of the limit.
+                let worth = |key: usize, used: usize| {
+                    let saves =
+                        0.69 * (SIZES[key] + HEADER) as f64 + 74.8 * (SIZES[key] as f64 / burst as f64).min(1.0);
+                    saves / ((SIZES[key] + DIRTY_OVERHEAD) as f64 * (used - now) as f64)
+                };
+                let candidates = (0..KEYS).filter_map(|other| Some((other, worth(other, dirty[other]?))));
+                let Some((victim, _)) = candidates.min_by(|a, b| a.1.total_cmp(&b.1)) else { break };
+                dirty[victim] = None;
+                bytes -= SIZES[victim] + DIRTY_OVERHEAD;
+                freed += SIZES[victim] + DIRTY_OVERHEAD;
+                written += SIZES[victim] + HEADER;
+            }
+            if written != 0 {
+                traffic = traffic + Traffic::write(written as u64, address_bytes(STORE_CAPACITY as usize));
+            }
+        }
+        dirty[key] = Some(next[now]);
+    }
+    traffic
+}
+
+/// For each access when the same key is used next; far behind the end: never.
+fn next_uses(keys: &[usize]) -> Vec<usize> {
+    let mut next = vec![0; keys.len()];
+    let mut later = [2 * keys.len() + 1; KEYS];
+    for (now, key) in keys.iter().copied().enumerate().rev() {
+        next[now] = later[key];
+        later[key] = now;
+    }
+    next
+}
+
+/// Items for which the arena of the queue has room, the ring aside.
+#[must_use]
+pub fn queue_items() -> usize {
+    let ring = 16 + (4 * (LONGEST + 2)).next_multiple_of(8) + 8;
+    let memory = size_of::<QueueMemory>() - queue_tables();
+    (memory - ring) / RESIDENT_ITEM
+}
+
+/// The queue: if there is no room for an item, the one that was pushed last goes out, which is the one that is needed last; items
+/// are written one by one, and read into the caller's place when they are popped.
+#[must_use]
+pub fn queue(length: usize, times: u32) -> Traffic {
+    let room = queue_items();
+    let address = address_bytes(QUEUE_CAPACITY as usize);
+    let mut resident = VecDeque::new();
+    let mut traffic = Traffic::default();
+    let stored = (ITEM + HEADER) as u64;
+    for number in 0..length + times as usize {
+        if number == length {
+            traffic = Traffic::default();
+        }
+        if resident.iter().filter(|item| **item).count() >= room
+            && let Some(newest) = resident.iter_mut().rev().find(|item| **item)
+        {
+            *newest = false;
+            traffic = traffic + Traffic::write(stored, address);
+        }
+        resident.push_back(true);
+        if number >= length && resident.pop_front() == Some(false) {
+            traffic = traffic + Traffic::read(stored, address);
+        }
+    }
+    traffic
+}

@@ -1,0 +1,78 @@
+//! Rows beside the earlier figures, for a terminal or for a document.
+
+use super::prior;
+use super::row::Row;
+use std::fmt::Write;
+
+/// How a table is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    /// Columns of spaces.
+    Plain,
+    /// A table in Markdown.
+    Markdown,
+}
+
+/// Modelled milliseconds, or microseconds where it is about single operations.
+fn time(us: f64) -> String {
+    if us >= 100_000.0 { format!("{:.0} ms", us / 1000.0) } else { format!("{us:.0} us") }
+}
+
+fn amount(value: f64) -> String {
+    if value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:.1}") }
+}
+
+/// Every row with what the earlier systems needed, and the ratio of the two modelled times.
+#[must_use]
+pub fn table(rows: &[Row], form: Form) -> String {
+    let prior = prior::traffic();
+    let head =
+        ["bench", "system", "parameters", "writes", "bytes", "reads", "bytes", "model", "wire", "earlier", "ratio"];
+    let mut lines = vec![head.map(String::from)];
+    for row in rows {
+        let beside = prior::beside(&prior, row);
+        let earlier = beside.map_or(String::new(), |other| format!("{} ({})", time(other.model_us), other.system));
+        let ratio = beside.filter(|other| other.model_us > 0.0).map(|other| row.model_us / other.model_us);
+        lines.push([
+            row.bench.clone(),
+            row.system.clone(),
+            row.parameters.clone(),
+            amount(row.writes),
+            amount(row.bytes_written),
+            amount(row.reads),
+            amount(row.bytes_read),
+            time(row.model_us),
+            time(row.wire_us),
+            earlier,
+            ratio.map_or(String::new(), |ratio| format!("{ratio:.2}")),
+        ]);
+    }
+    write_lines(&lines, form, 3)
+}
+
+/// Writes lines of cells: the first `left` columns begin at the left, the others end at the right.
+#[must_use]
+pub fn write_lines<const N: usize>(lines: &[[String; N]], form: Form, left: usize) -> String {
+    let mut text = String::new();
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; N] = std::array::from_fn(width);
+    for (number, line) in lines.iter().enumerate() {
+        if form == Form::Markdown {
+            let _ = writeln!(text, "| {} |", line.join(" | "));
+            if number == 0 {
+                let rule: Vec<&str> = (0..N).map(|column| if column < left { "---" } else { "---:" }).collect();
+                let _ = writeln!(text, "|{}|", rule.join("|"));
+            }
+            continue;
+        }
+        for (column, (cell, width)) in line.iter().zip(widths).enumerate() {
+            let _ = match column < left {
+                true => write!(text, "{cell:<width$}  "),
+                false => write!(text, "{cell:>width$}  "),
+            };
+        }
+        text.truncate(text.trim_end().len());
+        text.push('\n');
+    }
+    text
+}
