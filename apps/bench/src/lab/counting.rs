@@ -35,7 +35,7 @@ impl Counting {
         self.unstoppable.set(self.unstoppable.get().max(bytes as u64));
     }
 
-    /// Tells the most bytes of a write between two questions whether it may go on.
+    /// Tells the most bytes of a transfer between two questions whether it may go on.
     #[must_use]
     pub fn longest_wait(&self) -> Rc<Cell<u64>> {
         Rc::clone(&self.unstoppable)
@@ -59,6 +59,7 @@ impl ReadStorage for Counting {
     fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), RamError> {
         let range = self.range(offset, bytes.len())?;
         bytes.copy_from_slice(&self.memory[range]);
+        self.unstoppable(bytes.len());
         self.count(Traffic::read(bytes.len() as u64, address_bytes(self.memory.len())));
         Ok(())
     }
@@ -118,6 +119,26 @@ impl Device for Counting {
         });
         self.count(Traffic::write(written as u64, address_bytes(self.memory.len())));
         Ok(())
+    }
+
+    fn read_abortable(
+        &mut self,
+        offset: u32,
+        bytes: &mut [u8],
+        stop: &mut dyn FnMut() -> bool,
+    ) -> Result<u32, RamError> {
+        let from = self.range(offset, bytes.len())?.start;
+        let mut read = 0;
+        for chunk in bytes.chunks_mut(CHUNK) {
+            if read != 0 && stop() {
+                break;
+            }
+            chunk.copy_from_slice(&self.memory[from + read..from + read + chunk.len()]);
+            read += chunk.len();
+        }
+        self.unstoppable(read.min(CHUNK));
+        self.count(Traffic::read(read as u64, address_bytes(self.memory.len())));
+        Ok(read as u32)
     }
 
     fn sync(&mut self) -> Result<(), RamError> {

@@ -3,13 +3,19 @@
 pub mod clairvoyant;
 pub mod cost;
 pub mod counting;
+pub mod docs;
+pub mod get;
 pub mod jobs;
 pub mod kvs;
 pub mod medium;
+pub mod micro;
 pub mod order;
 pub mod paged;
+pub mod persist;
+pub mod plots;
 pub mod prior;
 pub mod queue;
+pub mod record;
 pub mod row;
 pub mod simulated;
 pub mod table;
@@ -22,3 +28,16 @@ macro_rules! for_each_policy {
         $function::<vnv_persist::Clock>("vnv/clock" $(, $argument)*);
     };
 }
+
+/// Adds the jobs of some workloads.
+type Add = fn(&mut jobs::Jobs, jobs::Scale);
+
+/// The workloads by name.
+pub const WORKLOADS: [(&str, Add); 6] = [
+    ("storage", get::transfers),
+    ("objects", get::jobs),
+    ("persist", persist::jobs),
+    ("locked", persist::wait),
+    ("queue", queue::jobs),
+    ("kvs", kvs::jobs),
+];

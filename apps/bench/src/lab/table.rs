@@ -22,6 +22,18 @@ fn amount(value: f64) -> String {
     if value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:.1}") }
 }
 
+/// Whether a row is shown where there is no room for each one.
+#[must_use]
+pub fn is_chosen(row: &Row) -> bool {
+    let is = |name: &str, chosen: &[u32]| {
+        row.parameter(name).is_none_or(|value| value.parse().is_ok_and(|value| chosen.contains(&value)))
+    };
+    is("length", &[0, 8, 11, 12, 13, 14, 16, 24, 32])
+        && is("size", &[0, 8, 64, 128, 256, 512, 928, 1024])
+        && is("dirty_limit", &[312, 568, 1080, 2060, 3128, 3916])
+        && is("buffer", &[332, 844, 1868, 3916])
+}
+
 /// Every row with what the earlier systems needed, and the ratio of the two modelled times.
 #[must_use]
 pub fn table(rows: &[Row], form: Form) -> String {
@@ -31,7 +43,8 @@ pub fn table(rows: &[Row], form: Form) -> String {
     let mut lines = vec![head.map(String::from)];
     for row in rows {
         let beside = prior::beside(&prior, row);
-        let earlier = beside.map_or(String::new(), |other| format!("{} ({})", time(other.model_us), other.system));
+        let earlier =
+            beside.as_ref().map_or(String::new(), |other| format!("{} ({})", time(other.model_us), other.system));
         let ratio = beside.filter(|other| other.model_us > 0.0).map(|other| row.model_us / other.model_us);
         lines.push([
             row.bench.clone(),
