@@ -151,8 +151,11 @@ impl Policy for LastAdvised {
         }
     }
     fn victim(&mut self, residents: &mut dyn Residents) -> Option<u16> {
-        let stamped = (0..residents.slots()).filter_map(|index| Some((residents.hint(index)?, index)));
-        let last = stamped.filter(|(hint, _)| *hint > 1).max();
+        let (mut last, mut at) = (None, residents.next(u16::MAX));
+        while let Some(index) = at {
+            last = last.max(Some((residents.hint(index), index)).filter(|(hint, _)| *hint > 1));
+            at = residents.next(index).filter(|next| *next > index);
+        }
         last.map(|(_, index)| index).or_else(|| self.clock.victim(residents))
     }
 }

@@ -3,9 +3,10 @@
 use super::cost::Traffic;
 use super::medium::address_bytes;
 use crate::access::{Accesses, Pattern};
-use crate::heap::{QUEUE_CAPACITY, QueueMemory, STORE_CAPACITY, queue_tables};
+use crate::heap::STORE_CAPACITY;
+use crate::queue::{QUEUE_CAPACITY, QueueMemory};
 use crate::values::{KEYS, SIZES};
-use crate::workload::{ITEM, LONGEST};
+use crate::workload::ITEM;
 use std::collections::VecDeque;
 
 /// Bytes in storage besides those of an object.
@@ -73,19 +74,18 @@ fn next_uses(keys: &[usize]) -> Vec<usize> {
     next
 }
 
-/// Items for which the arena of the queue has room, the ring aside.
+/// Items for which the arena of a queue of this length has room, the ring and its header aside.
 #[must_use]
-pub fn queue_items() -> usize {
-    let ring = 16 + (4 * (LONGEST + 2)).next_multiple_of(8) + 8;
-    let memory = size_of::<QueueMemory>() - queue_tables();
-    (memory - ring) / RESIDENT_ITEM
+pub fn queue_items(length: usize) -> usize {
+    let ring = 16 + (4 * (length + 1)).next_multiple_of(8) + 8;
+    (8 * QueueMemory::new(length, false).words() - ring - 24) / RESIDENT_ITEM
 }
 
 /// The queue: if there is no room for an item, the one that was pushed last goes out, which is the one that is needed last; items
 /// are written one by one, and read into the caller's place when they are popped.
 #[must_use]
 pub fn queue(length: usize, times: u32) -> Traffic {
-    let room = queue_items();
+    let room = queue_items(length);
     let address = address_bytes(QUEUE_CAPACITY as usize);
     let mut resident = VecDeque::new();
     let mut traffic = Traffic::default();

@@ -22,13 +22,9 @@ pub struct Narrow {
 }
 
 impl Workspace for Narrow {
-    type Slices<'a> = <Tables as Workspace>::Slices<'a>;
     type Entries = <Tables as Workspace>::Entries;
     type Roots = <Tables as Workspace>::Roots;
 
-    fn slices<'a>() -> Self::Slices<'a> {
-        Tables::slices()
-    }
     fn record_entries() -> Self::Entries {
         Tables::record_entries()
     }

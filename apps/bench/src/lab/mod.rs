@@ -24,6 +24,7 @@ pub mod table;
 #[macro_export]
 macro_rules! for_each_policy {
     ($function:ident($($argument:expr),*)) => {
+        $function::<vnv_persist::Adaptive>("vnv/adaptive" $(, $argument)*);
         $function::<vnv_persist::FirstFound>("vnv/first-found" $(, $argument)*);
         $function::<vnv_persist::Clock>("vnv/clock" $(, $argument)*);
     };

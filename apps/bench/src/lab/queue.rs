@@ -8,7 +8,7 @@ use super::medium::{Medium, Meter};
 use super::row::Row;
 use super::simulated::Simulated;
 use crate::baseline::{RamQueue, StorageQueue};
-use crate::heap::{HeapQueue, QUEUE_CAPACITY, QUEUE_OPTIONS, Queue, QueueMemory};
+use crate::queue::{HeapQueue, QUEUE_CAPACITY, QueueHeap, QueueMemory};
 use crate::workload::{Fifo, LONGEST, Passing};
 use anyhow::{Result, anyhow, ensure};
 use std::fmt::Debug;
@@ -41,10 +41,11 @@ fn run<F: Fifo<Error: Debug>>(queue: &mut F, meter: &Meter, (length, times, comm
 pub fn heap<M: Medium, P: Policy + Default>(length: Length) -> Result<Traffic> {
     let medium = M::new(QUEUE_CAPACITY);
     let meter = medium.meter();
-    let mut memory = QueueMemory::new();
-    let heap: Queue<'_, M, P> =
-        Queue::format(medium, &mut memory, QUEUE_OPTIONS).map_err(|error| anyhow!("{error:?}"))?;
-    let mut queue = HeapQueue::new(&heap).map_err(|error| anyhow!("{error:?}"))?;
+    let mut memory = QueueMemory::new(length.0, length.2.is_some());
+    let options = memory.options(length.0);
+    let heap: QueueHeap<'_, M, P> =
+        QueueHeap::format(medium, &mut memory, options).map_err(|error| anyhow!("{error:?}"))?;
+    let mut queue = HeapQueue::new(&heap, length.0).map_err(|error| anyhow!("{error:?}"))?;
     run(&mut queue, &meter, length)
 }
 

@@ -283,7 +283,8 @@ where
         }
         let word = self.word(index);
         let entry = self.slot(index);
-        if word & (flag::UNWRITTEN | flag::HAS_ITEM) == flag::UNWRITTEN && self.resident(index).is_none() {
+        let unknown = word & flag::UNWRITTEN != 0 || self.is_passing(word);
+        if unknown && word & flag::HAS_ITEM == 0 && self.resident(index).is_none() {
             self.space_free(entry.place(), entry.units());
             self.release_slot(index, word & flag::PENDING);
             return;

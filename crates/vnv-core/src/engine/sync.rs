@@ -100,7 +100,7 @@ where
 
     /// Whether nothing will ever lead to the place of an object with these flags once it stands elsewhere: it was written since the
     /// last commit, and neither a snapshot nor the state before the running transaction names it.
-    fn is_passing(&self, word: u16) -> bool {
+    pub(super) fn is_passing(&self, word: u16) -> bool {
         word & flag::PENDING != 0 && self.mark.is_none() && (!self.retained || fault!(ReuseSnapshotPlaces))
     }
 

@@ -1,0 +1,129 @@
+//! The queue on the heap: 4,096 bytes of RAM in all, and 16 KiB of storage, laid out for its length.
+
+use crate::workload::{Fifo, ITEM, LONGEST};
+use core::fmt::Debug;
+use vnv_alloc::FirstFit;
+use vnv_collections::{OpenQueue, Queue};
+use vnv_core::Parts;
+use vnv_persist::{Error, Heap, Memory, Options, Policy, Workspace};
+use vnv_storage::Device;
+
+/// Bytes of RAM that the queue may take: arena, tables and handle.
+pub const QUEUE_RAM: usize = 4096;
+/// Bytes of storage of the queue.
+pub const QUEUE_CAPACITY: u32 = 16 * 1024;
+/// Bytes of the handle on a 32-bit target, its storage apart.
+pub const QUEUE_HANDLE: usize = 344;
+/// Types: of the queue, of its ring, and of the items.
+const TYPES: usize = 3;
+/// Items that may be freed and not yet reusable, in a queue that is committed now and then.
+const FREED: usize = 10;
+/// Slots whose generations are used up in 10,000 iterations, of 4,095 objects each.
+const RETIRED: usize = 2;
+/// Slots besides those of items: one of the table itself, one per type, ring and queue.
+const SLOTS: usize = 1 + TYPES + 2 + RETIRED;
+/// The largest tables.
+type Tables = Memory<{ SLOTS + LONGEST + 1 + FREED }, { SLOTS + LONGEST + 1 + 2 * FREED }, TYPES, 1, 464>;
+/// Bytes of a memory that is all tables, on a 32-bit target: what an interrupt looks at, types, and the root.
+const FIXED: usize = size_of::<Memory<{ TYPES + 2 }, 4, TYPES, 1, 0>>() - 8 * (TYPES + 2) - 4 * 4;
+
+/// The heap of the queue.
+pub type QueueHeap<'m, D, P> = Heap<'m, D, QueueMemory, P, FirstFit<4>, FirstFit<8>>;
+
+// On the targets that the limit is for: handles are larger elsewhere.
+#[cfg(target_pointer_width = "32")]
+const _: () = assert!(size_of::<QueueHeap<'_, (), vnv_persist::Adaptive>>() <= QUEUE_HANDLE);
+
+/// RAM of a queue of a certain length: as many slots and pending places as it needs, and the rest of the 4,096 bytes as arena.
+pub struct QueueMemory {
+    tables: Tables,
+    slots: usize,
+    pending: usize,
+}
+
+impl QueueMemory {
+    /// For a queue of `length` items and one more; `committed`: it is committed now and then, and not only by snapshots.
+    #[must_use]
+    pub fn new(length: usize, committed: bool) -> Self {
+        let freed = if committed { FREED } else { 0 };
+        let slots = SLOTS + length.min(LONGEST) + 1 + freed;
+        Self { tables: Tables::new(), slots, pending: slots + freed - 1 }
+    }
+
+    /// Words of the arena.
+    #[must_use]
+    pub const fn words(&self) -> usize {
+        (QUEUE_RAM - QUEUE_HANDLE - FIXED - 8 * self.slots - 4 * self.pending) / 8
+    }
+
+    /// The options: the dirty limit is what the arena can hold, or what the storage leaves for two reserves.
+    #[must_use]
+    pub const fn options(&self, length: usize) -> Options {
+        const LOG: u32 = 128;
+        let logs = 2 * (24 + 8 * self.slots as u32 + 16 + 8 + LOG);
+        let items = length as u32 + 1;
+        // Blocks of the items and of some that move, the ring in two places, the queue likewise, the schemas.
+        let data = (ITEM as u32 + 8) * items + 2 * (8 + 4 * items + 7) + 2 * 16 + 200;
+        let room = (QUEUE_CAPACITY - 128 - logs - data) / 2;
+        let most = 8 * self.words() as u32;
+        Options::new(if room < most { room } else { most } & !7).log_bytes(LOG)
+    }
+}
+
+impl Workspace for QueueMemory {
+    type Entries = <Tables as Workspace>::Entries;
+    type Roots = <Tables as Workspace>::Roots;
+
+    fn record_entries() -> Self::Entries {
+        Tables::record_entries()
+    }
+    fn record_roots() -> Self::Roots {
+        Tables::record_roots()
+    }
+    fn parts(&mut self) -> Parts<'_> {
+        let words = self.words();
+        let parts = self.tables.parts();
+        Parts {
+            entries: parts.entries.get_mut(..self.slots).unwrap_or_default(),
+            items: parts.items.get_mut(..self.pending).unwrap_or_default(),
+            arena: parts.arena.get_mut(..words).unwrap_or_default(),
+            ..parts
+        }
+    }
+}
+
+/// A queue in the heap.
+pub struct HeapQueue<'h, 'm, D, P> {
+    heap: &'h QueueHeap<'m, D, P>,
+    queue: OpenQueue<'h, [u8; ITEM], QueueHeap<'m, D, P>>,
+}
+
+impl<'h, 'm, D: Device<Error: Debug>, P: Policy> HeapQueue<'h, 'm, D, P> {
+    /// Makes an empty queue with room for `length` items and one more, and commits.
+    ///
+    /// # Errors
+    ///
+    /// The heap's.
+    pub fn new(heap: &'h QueueHeap<'m, D, P>, length: usize) -> Result<Self, Error<D::Error>> {
+        let queue = Queue::with_capacity(heap, length + 1)?;
+        heap.set_root("queue", Some(queue.link()))?;
+        heap.commit()?;
+        Ok(Self { heap, queue })
+    }
+}
+
+impl<D: Device<Error: Debug>, P: Policy> Fifo for HeapQueue<'_, '_, D, P> {
+    type Error = Error<D::Error>;
+
+    fn push(&mut self, item: &[u8; ITEM]) -> Result<(), Self::Error> {
+        self.queue.push_back(*item)
+    }
+
+    fn pop(&mut self, item: &mut [u8; ITEM]) -> Result<bool, Self::Error> {
+        Ok(self.queue.pop_front_with(|front| *item = *front)?.is_some())
+    }
+
+    fn commit(&mut self) -> Result<(), Self::Error> {
+        self.heap.commit().map(|_| ())
+    }
+}
