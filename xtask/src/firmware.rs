@@ -27,11 +27,13 @@ pub enum App {
     Sample,
     /// A workload with power-fail alarms
     Persist,
+    /// The workloads of earlier systems, timed
+    Bench,
 }
 
 impl App {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Counter, Self::Sample, Self::Persist];
+    pub const ALL: [Self; 4] = [Self::Counter, Self::Sample, Self::Persist, Self::Bench];
 
     /// Its name as a program.
     pub const fn name(self) -> &'static str {
@@ -39,6 +41,7 @@ impl App {
             Self::Counter => "counter",
             Self::Sample => "sample",
             Self::Persist => "persist",
+            Self::Bench => "bench",
         }
     }
 }

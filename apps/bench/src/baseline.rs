@@ -75,9 +75,17 @@ pub struct RamQueue {
     items: [[u8; ITEM]; SLOTS],
 }
 
+impl RamQueue {
+    /// An empty ring, usable in a `static`.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { ring: Ring { first: 0, len: 0 }, items: [[0; ITEM]; SLOTS] }
+    }
+}
+
 impl Default for RamQueue {
     fn default() -> Self {
-        Self { ring: Ring::default(), items: [[0; ITEM]; SLOTS] }
+        Self::new()
     }
 }
 
@@ -112,6 +120,11 @@ impl<D> StorageQueue<D> {
     /// An empty ring.
     pub fn new(device: D) -> Self {
         Self { ring: Ring::default(), device }
+    }
+
+    /// Ends the ring and gives the storage back.
+    pub fn into_device(self) -> D {
+        self.device
     }
 }
 

@@ -32,6 +32,7 @@ const _: () = {
 
 /// An entry of the map.
 #[derive(Durable)]
+#[durable(crate = vnv_persist)]
 #[repr(C)]
 pub struct Entry {
     value: Link<[u8]>,

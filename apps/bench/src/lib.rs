@@ -10,5 +10,6 @@ pub mod heap;
 pub mod lab;
 pub mod queue;
 pub mod random;
+pub mod target;
 pub mod values;
 pub mod workload;

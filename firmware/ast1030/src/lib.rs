@@ -5,7 +5,7 @@
 mod spi;
 
 use board::Board;
-use cortex_m::peripheral::{Peripherals, syst::SystClkSource};
+use cortex_m::peripheral::{Peripherals, SYST, syst::SystClkSource};
 use cortex_m_rt::exception;
 use portable_atomic::{AtomicU32, Ordering};
 pub use spi::{ChipSelect, Spi};
@@ -47,6 +47,23 @@ impl Board for Ast1030 {
 
     fn watch_power(&mut self, power_fail: &'static PowerFail) {
         emulated::watch_power(power_fail);
+    }
+}
+
+impl bench::target::Clock for Ast1030 {
+    const MACHINE: &'static str = "ast1030";
+    const TICKS_PER_MS: u32 = CLOCK_HZ / 1000;
+
+    fn ticks(&mut self) -> u64 {
+        let reload = CLOCK_HZ / 1_000_000 * TICK_MICROSECONDS;
+        loop {
+            // The counter runs down, and the interrupt counts its rounds.
+            let rounds = TICKS.load(Ordering::Relaxed);
+            let left = SYST::get_current();
+            if TICKS.load(Ordering::Relaxed) == rounds {
+                return u64::from(rounds) * u64::from(reload) + u64::from(reload - left.min(reload));
+            }
+        }
     }
 }
 

@@ -57,3 +57,13 @@ impl Board for Esp32C3 {
         power::watch(power_fail);
     }
 }
+
+#[cfg(feature = "bench")]
+impl bench::target::Clock for Esp32C3 {
+    const MACHINE: &'static str = "esp32c3";
+    const TICKS_PER_MS: u32 = 1000;
+
+    fn ticks(&mut self) -> u64 {
+        esp_hal::time::Instant::now().duration_since_epoch().as_micros()
+    }
+}

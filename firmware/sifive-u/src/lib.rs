@@ -47,6 +47,15 @@ impl Board for SifiveU {
     }
 }
 
+impl bench::target::Clock for SifiveU {
+    const MACHINE: &'static str = "sifive-u";
+    const TICKS_PER_MS: u32 = 1000;
+
+    fn ticks(&mut self) -> u64 {
+        clint::now()
+    }
+}
+
 #[riscv_rt::core_interrupt(Interrupt::MachineTimer)]
 fn timer() {
     clint::alarm_in(ALARM_MICROSECONDS);
