@@ -202,8 +202,8 @@ impl<'s, T: ?Sized + DurableObject + Named, S: Store> OpenQueue<'s, T, S> {
         Ok(QueueIter { queue: self, header, next: 0 })
     }
 
-    /// Appends an object that was allocated by the caller: its handle gives it up to the queue. The item is not
-    /// touched, nor is any other.
+    /// Appends an object that was allocated by the caller in the same store: its handle gives it up to the queue. The
+    /// item is not touched, nor is any other.
     ///
     /// Cost: no storage transaction with room; header and 8 bytes of the ring become dirty. When the ring is full, it
     /// is copied into one of twice its size.

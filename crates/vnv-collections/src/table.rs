@@ -156,7 +156,7 @@ mod tests {
         let mut table = vec![vacant(0); entries(bits)];
         let mut keys: Vec<u32> = Vec::new();
         let mut random = 1u32;
-        for step in 0..if cfg!(miri) { 60 } else { 4000 } {
+        for step in 0..if cfg!(miri) { 30 } else { 4000 } {
             random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let key = random >> 24;
             match find(&table, bits, &key) {
