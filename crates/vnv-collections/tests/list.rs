@@ -159,6 +159,7 @@ fn every_call_of_an_operation_may_fail() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "hundreds of images")]
 fn every_commit_point_is_a_legal_state() {
     every_commit_point_is_legal::<Subjected>(&script());
 }

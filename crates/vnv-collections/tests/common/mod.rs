@@ -244,9 +244,8 @@ pub fn every_call_may_fail<C: Subject>(script: &[C::Op]) {
 /// A commit, a snapshot or an alarm at every instant at which one may come: each image is the state before the
 /// operation, or the state after it.
 pub fn every_commit_point_is_legal<C: Subject>(script: &[C::Op]) {
-    let script = few(script);
     let mut images = 0;
-    for how in if cfg!(miri) { 2..3 } else { 0..3 } {
+    for how in 0..3 {
         let device = Shared::new(vec![0xFF; CAPACITY]);
         let mut memory = Ram::new();
         let (heap, free) = begin::<C>(&device, &mut memory);
@@ -313,7 +312,7 @@ pub fn every_commit_point_is_legal<C: Subject>(script: &[C::Op]) {
         end::<C>(&heap, free);
     }
     println!("{images} images");
-    assert!(cfg!(miri) || images as usize > 10 * script.len());
+    assert!(images as usize > 10 * script.len());
 }
 
 /// Adds until the heap is full, of objects, storage or RAM; removes all; and finds the same room again.
