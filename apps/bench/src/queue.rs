@@ -42,12 +42,25 @@ pub struct QueueMemory {
 }
 
 impl QueueMemory {
+    /// For the longest queue.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { tables: Tables::new(), slots: SLOTS + LONGEST + 1, pending: SLOTS + LONGEST }
+    }
+
     /// For a queue of `length` items and one more; `committed`: it is committed now and then, and not only by snapshots.
     #[must_use]
-    pub fn new(length: usize, committed: bool) -> Self {
+    pub fn of(length: usize, committed: bool) -> Self {
+        let mut memory = Self::new();
+        memory.fit(length, committed);
+        memory
+    }
+
+    /// Fits the tables to a length, before the heap is formatted.
+    pub fn fit(&mut self, length: usize, committed: bool) {
         let freed = if committed { FREED } else { 0 };
-        let slots = SLOTS + length.min(LONGEST) + 1 + freed;
-        Self { tables: Tables::new(), slots, pending: slots + freed - 1 }
+        self.slots = SLOTS + length.min(LONGEST) + 1 + freed;
+        self.pending = self.slots + freed - 1;
     }
 
     /// Words of the arena.
@@ -61,12 +74,18 @@ impl QueueMemory {
     pub const fn options(&self, length: usize) -> Options {
         const LOG: u32 = 128;
         let logs = 2 * (24 + 8 * self.slots as u32 + 16 + 8 + LOG);
-        let items = length as u32 + 1;
-        // Blocks of the items and of some that move, the ring in two places, the queue likewise, the schemas.
+        let items = length as u32 + 2;
+        // Blocks of the items and of one more, the ring in two places, the queue likewise, the schemas.
         let data = (ITEM as u32 + 8) * items + 2 * (8 + 4 * items + 7) + 2 * 16 + 200;
         let room = (QUEUE_CAPACITY - 128 - logs - data) / 2;
         let most = 8 * self.words() as u32;
         Options::new(if room < most { room } else { most } & !7).log_bytes(LOG)
+    }
+}
+
+impl Default for QueueMemory {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

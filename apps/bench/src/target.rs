@@ -1,7 +1,7 @@
 //! The workloads on a board, timed by its clock. Each result is a line: `[BENCH-INFO]` and a JSON object.
 
 use crate::baseline::{RamQueue, StorageQueue};
-use crate::heap::{HeapQueue, QUEUE_CAPACITY, QUEUE_OPTIONS, Queue, QueueMemory};
+use crate::queue::{HeapQueue, QUEUE_CAPACITY, QueueHeap, QueueMemory};
 use crate::workload::{Fifo, Passing};
 use board::{Failure, Reason, info};
 use core::fmt::{self, Write};
@@ -125,8 +125,10 @@ fn heap_queue<C: Clock, P: Policy + Default, D: Device>(
 where
     D::Error: Reason,
 {
-    let heap: Queue<'_, D, P> = Queue::format(storage, memory, QUEUE_OPTIONS)?;
-    let right = queue(bench, system, length, &mut HeapQueue::new(&heap)?)?;
+    memory.fit(length, false);
+    let options = memory.options(length);
+    let heap: QueueHeap<'_, D, P> = QueueHeap::format(storage, memory, options)?;
+    let right = queue(bench, system, length, &mut HeapQueue::new(&heap, length)?)?;
     if !right {
         return Err(Failure::Wrong("an item came out of the heap's queue otherwise than it went in"));
     }

@@ -78,7 +78,7 @@ fn next_uses(keys: &[usize]) -> Vec<usize> {
 #[must_use]
 pub fn queue_items(length: usize) -> usize {
     let ring = 16 + (4 * (length + 1)).next_multiple_of(8) + 8;
-    (8 * QueueMemory::new(length, false).words() - ring - 24) / RESIDENT_ITEM
+    (8 * QueueMemory::of(length, false).words() - ring - 24) / RESIDENT_ITEM
 }
 
 /// The queue: if there is no room for an item, the one that was pushed last goes out, which is the one that is needed last; items

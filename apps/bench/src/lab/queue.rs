@@ -41,7 +41,7 @@ fn run<F: Fifo<Error: Debug>>(queue: &mut F, meter: &Meter, (length, times, comm
 pub fn heap<M: Medium, P: Policy + Default>(length: Length) -> Result<Traffic> {
     let medium = M::new(QUEUE_CAPACITY);
     let meter = medium.meter();
-    let mut memory = QueueMemory::new(length.0, length.2.is_some());
+    let mut memory = QueueMemory::of(length.0, length.2.is_some());
     let options = memory.options(length.0);
     let heap: QueueHeap<'_, M, P> =
         QueueHeap::format(medium, &mut memory, options).map_err(|error| anyhow!("{error:?}"))?;
