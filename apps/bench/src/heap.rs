@@ -19,7 +19,7 @@ pub type Store<'m, D, P> = Heap<'m, D, StoreMemory, P, FirstFit<24>, FirstFit<25
 pub const STORE_OPTIONS: Options = Options::new(11_878).log_bytes(4096);
 
 /// Bytes of the handle on a 32-bit target, its storage apart.
-pub const STORE_HANDLE: usize = 1944;
+pub const STORE_HANDLE: usize = 1952;
 
 // On the targets that the limits are for: handles and pointers are larger elsewhere.
 #[cfg(target_pointer_width = "32")]

@@ -18,19 +18,22 @@ pub const QUEUE_HANDLE: usize = 344;
 const TYPES: usize = 3;
 /// Items that may be freed and not yet reusable, in a queue that is committed now and then.
 const FREED: usize = 10;
-/// Slots whose generations are used up in 10,000 iterations, of 4,095 objects each.
-const RETIRED: usize = 2;
+/// Slots of a short queue whose generations are used up in 10,000 iterations: 4,095 objects each.
+const RETIRED: usize = 3;
 /// Slots besides those of items: one of the table itself, one per type, ring and queue.
-const SLOTS: usize = 1 + TYPES + 2 + RETIRED;
+const SLOTS: usize = 1 + TYPES + 2;
 /// The largest tables.
 type Tables = Memory<{ SLOTS + LONGEST + 1 + FREED }, { SLOTS + LONGEST + 1 + 2 * FREED }, TYPES, 1, 464>;
-/// Bytes of a memory that is all tables, on a 32-bit target: what an interrupt looks at, types, and the root.
-const FIXED: usize = size_of::<Memory<{ TYPES + 2 }, 4, TYPES, 1, 0>>() - 8 * (TYPES + 2) - 4 * 4;
+/// Bytes of a memory besides slots, pending places and arena, on a 32-bit target: types, the root, what an interrupt looks at, and at
+/// most 4 for alignment.
+const FIXED: usize = 12 * TYPES + 16 + 16 + 4;
 
 /// The heap of the queue.
 pub type QueueHeap<'m, D, P> = Heap<'m, D, QueueMemory, P, FirstFit<4>, FirstFit<8>>;
 
 // On the targets that the limit is for: handles are larger elsewhere.
+#[cfg(target_pointer_width = "32")]
+const _: () = assert!(size_of::<Memory<{ TYPES + 2 }, 4, TYPES, 1, 0>>() <= 8 * (TYPES + 2) + 4 * 4 + FIXED);
 #[cfg(target_pointer_width = "32")]
 const _: () = assert!(size_of::<QueueHeap<'_, (), vnv_persist::Adaptive>>() <= QUEUE_HANDLE);
 
@@ -59,7 +62,7 @@ impl QueueMemory {
     /// Fits the tables to a length, before the heap is formatted.
     pub fn fit(&mut self, length: usize, committed: bool) {
         let freed = if committed { FREED } else { 0 };
-        self.slots = SLOTS + length.min(LONGEST) + 1 + freed;
+        self.slots = SLOTS + length.clamp(RETIRED, LONGEST) + 1 + freed;
         self.pending = self.slots + freed - 1;
     }
 
@@ -71,14 +74,15 @@ impl QueueMemory {
 
     /// The options: the dirty limit is what the arena can hold, or what the storage leaves for two reserves.
     #[must_use]
-    pub const fn options(&self, length: usize) -> Options {
-        const LOG: u32 = 128;
+    pub const fn options(&self, length: usize, committed: bool) -> Options {
+        const LOG: u32 = 64;
         let logs = 2 * (24 + 8 * self.slots as u32 + 16 + 8 + LOG);
-        let items = length as u32 + 2;
-        // Blocks of the items and of one more, the ring in two places, the queue likewise, the schemas.
-        let data = (ITEM as u32 + 8) * items + 2 * (8 + 4 * items + 7) + 2 * 16 + 200;
+        let items = length as u32 + 1 + committed as u32;
+        // Blocks of the items, and of one more if old ones wait for a commit, the ring in two places, the queue likewise, the schemas.
+        let data = (ITEM as u32 + 8) * items + 2 * (8 + 4 * items + 7) + 2 * 16 + 136;
         let room = (QUEUE_CAPACITY - 128 - logs - data) / 2;
-        let most = 8 * self.words() as u32;
+        // The arena full of dirty items, and an entry for each slot.
+        let most = 8 * (self.words() + self.slots) as u32;
         Options::new(if room < most { room } else { most } & !7).log_bytes(LOG)
     }
 }
@@ -124,9 +128,17 @@ impl<'h, 'm, D: Device<Error: Debug>, P: Policy> HeapQueue<'h, 'm, D, P> {
     ///
     /// The heap's.
     pub fn new(heap: &'h QueueHeap<'m, D, P>, length: usize) -> Result<Self, Error<D::Error>> {
-        let queue = Queue::with_capacity(heap, length + 1)?;
+        let mut queue = Queue::with_capacity(heap, length + 1)?;
         heap.set_root("queue", Some(queue.link()))?;
         heap.commit()?;
+        // The types are known from here on.
+        queue.push_back([0; ITEM])?;
+        queue.remove_front()?;
+        heap.commit()?;
+        // Ring and header come back side by side, and leave no hole too small for an item.
+        heap.evict_all()?;
+        queue.is_empty()?;
+        queue.capacity()?;
         Ok(Self { heap, queue })
     }
 }

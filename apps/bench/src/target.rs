@@ -126,7 +126,7 @@ where
     D::Error: Reason,
 {
     memory.fit(length, false);
-    let options = memory.options(length);
+    let options = memory.options(length, false);
     let heap: QueueHeap<'_, D, P> = QueueHeap::format(storage, memory, options)?;
     let right = queue(bench, system, length, &mut HeapQueue::new(&heap, length)?)?;
     if !right {

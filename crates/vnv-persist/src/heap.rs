@@ -518,6 +518,18 @@ where
         })
     }
 
+    /// Evicts everything that no guard is open on, so that what is used next lies together in the arena, without holes.
+    ///
+    /// Cost: what is dirty in one write, if fresh places adjoin.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TransactionRunning`], errors of a sync.
+    pub fn evict_all(&self) -> Result<(), EngineError<D>> {
+        self.outside()?;
+        self.with_room(|| self.objects.with(Engine::evict_all))
+    }
+
     /// Tells the eviction policy what is known of an object's future. Costs nothing on the bus.
     ///
     /// # Errors

@@ -185,3 +185,53 @@ fn a_delta_of_an_object_that_was_freed_later() {
         }));
     }
 }
+
+/// Colours, schema and object fit into the arena together, but did not find room between each other: `open` failed with `RamFull` on an
+/// image that the same configuration had written. What cannot be traced at all is not admitted.
+#[test]
+fn what_was_admitted_can_be_traced() {
+    #[derive(Durable, Clone, Copy)]
+    #[repr(C)]
+    struct Node {
+        next: Link<Node>,
+        data: [u32; 6],
+    }
+    #[derive(Durable, Clone, Copy)]
+    #[repr(C)]
+    struct Place {
+        a_rather_long_name: u16,
+        another_rather_long_name: u16,
+        link: Link<Node>,
+    }
+    type Ram = Memory<40, 20, 8, 2, 96>;
+    let options = Options::new(900);
+    for count in 0..16 {
+        let mut admitted = 0;
+        for len in 50..90 {
+            let mut memory = Ram::new();
+            let heap: Heap<'_, RamStorage<8192>, Ram> = Heap::format(RamStorage::new(), &mut memory, options).unwrap();
+            let mut first = Link::NULL;
+            for at in 0..count {
+                first = heap.allocate(Node { next: first, data: [at; 6] }).unwrap().into_link();
+            }
+            heap.commit().unwrap();
+            let place = Place { a_rather_long_name: 1, another_rather_long_name: 2, link: first };
+            let places = match heap.allocate_slice_with(len, |_| place) {
+                Ok(places) => places.into_link(),
+                Err(Error::RamFull) => break,
+                Err(error) => panic!("{error}"),
+            };
+            admitted = len;
+            heap.set_root("places", Some(places)).unwrap();
+            heap.set_root("first", Some(first)).unwrap();
+            heap.commit().unwrap();
+            assert_eq!(heap.collect(), Ok(0), "{count} nodes, {len} places");
+            let device = heap.into_device();
+            let mut memory = Ram::new();
+            let opened = Heap::<'_, RamStorage<8192>, Ram>::open(device, &mut memory, options);
+            let opened = opened.unwrap_or_else(|error| panic!("{count} nodes, {len} places: {error}"));
+            assert_eq!(opened.get(places).unwrap().len(), len);
+        }
+        assert!((60..85).contains(&admitted), "{admitted}");
+    }
+}

@@ -42,7 +42,7 @@ pub fn heap<M: Medium, P: Policy + Default>(length: Length) -> Result<Traffic> {
     let medium = M::new(QUEUE_CAPACITY);
     let meter = medium.meter();
     let mut memory = QueueMemory::of(length.0, length.2.is_some());
-    let options = memory.options(length.0);
+    let options = memory.options(length.0, length.2.is_some());
     let heap: QueueHeap<'_, M, P> =
         QueueHeap::format(medium, &mut memory, options).map_err(|error| anyhow!("{error:?}"))?;
     let mut queue = HeapQueue::new(&heap, length.0).map_err(|error| anyhow!("{error:?}"))?;

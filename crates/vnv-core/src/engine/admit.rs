@@ -6,7 +6,7 @@ use crate::block::{BlockHeader, HEADER};
 use crate::entry::{Entry, LAST_GENERATION, MAX_UNITS, NO_PLACE, ObjectId, SCHEMA_TYPE, flag};
 use crate::error::Error;
 use crate::memory::TypeInfo;
-use crate::policy::Policy;
+use crate::policy::{Advice, Policy};
 use crate::schema::Schema;
 use core::fmt::Debug;
 use vnv_alloc::OffsetAllocator;
@@ -31,6 +31,7 @@ where
         if self.geometry.guards != 0 && self.attention.pins() >= self.geometry.guards {
             return Err(Error::TooManyGuards);
         }
+        self.check_traceable(size, key)?;
         let type_index = self.type_of(key)?;
         let index = self.free_slot()?;
         let resident = self.admit_at(index, size, type_index, key.is_slice)?;
@@ -47,6 +48,7 @@ where
     ///
     /// Those of an allocation.
     pub fn check_room(&mut self, size: usize, key: &TypeKey) -> Result<(), EngineError<D>> {
+        self.check_traceable(size, key)?;
         let type_index = self.type_of(key)?;
         self.mark_grey(u16::from(type_index));
         let index = self.free_slot()?;
@@ -107,6 +109,8 @@ where
             }
             written?;
         }
+        // Only a collection looks at it.
+        self.advise(index, Advice::WontNeed);
         self.set_type_info(row, TypeInfo::new(key.fingerprint, key.has_links, key.is_slice));
         Ok(row)
     }

@@ -3,7 +3,7 @@
 use super::residents::View;
 use super::{Engine, EngineError};
 use crate::arena::{MUTABLE, state};
-use crate::entry::flag;
+use crate::entry::{SCHEMA_TYPE, flag};
 use crate::error::Error;
 use crate::policy::Policy;
 use core::fmt::Debug;
@@ -14,7 +14,7 @@ use vnv_storage::{Device, fault};
 /// The dirty limit is made room below in bursts of one part in so many of it.
 const WRITE_BACKS: u32 = 6;
 /// Bytes of a burst that is worth its transaction.
-const WORTHWHILE: u32 = 1536;
+const WORTHWHILE: u32 = 256;
 
 /// A run of adjoining blocks.
 #[derive(Clone, Copy, Default)]
@@ -233,6 +233,10 @@ where
         for _ in 0..run.objects {
             let Some(index) = self.chosen_from(next).next() else { break };
             self.synced(index, place);
+            if self.slot(index).type_index() == SCHEMA_TYPE && !self.is_pinned(index) {
+                // Only a collection looks at it again.
+                self.drop_copy(index);
+            }
             if fault!(RecordBeforeBlocks) {
                 self.choose_one(index);
             }

@@ -144,6 +144,34 @@ where
         Ok(())
     }
 
+    /// Evicts everything that no guard is open on: what is dirty in one write, if fresh places adjoin.
+    ///
+    /// # Errors
+    ///
+    /// Errors of a sync; what was evicted until then is.
+    pub fn evict_all(&mut self) -> Result<(), EngineError<D>> {
+        let mut units = 0u16;
+        for index in self.changed() {
+            if self.is_dirty(index) && !self.is_pinned(index) {
+                units = units.saturating_add(self.choose_one(index));
+            }
+        }
+        self.write_chosen(Ok(units))?;
+        let mut empty = self.marks.is_none();
+        for index in 0..self.used {
+            if self.is_pinned(index) {
+                empty = false;
+            } else {
+                self.evict(index)?;
+            }
+        }
+        if empty {
+            self.ram.reset(self.arena.words());
+            self.ram_stale = false;
+        }
+        Ok(())
+    }
+
     /// Drops a copy and gives its arena range back; flags and tag return to the entry.
     pub(super) fn drop_copy(&mut self, index: u16) {
         let entry = self.slot(index);

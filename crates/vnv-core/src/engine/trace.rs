@@ -1,7 +1,7 @@
 //! Collection: which objects a root or a handle still leads to. Two colour bitmaps in the arena, no recursion,
 //! no work list.
 
-use super::{Engine, EngineError};
+use super::{Engine, EngineError, TypeKey};
 use crate::arena::{Bits, Resident, state};
 use crate::block::{BlockHeader, HEADER};
 use crate::entry::{ObjectId, SCHEMA_TYPE, flag};
@@ -19,6 +19,8 @@ pub(super) struct Marks {
     offset: u16,
     words: u16,
     next: u16,
+    /// They were put where nothing else was resident: it cannot get better.
+    packed: bool,
 }
 
 impl Marks {
@@ -90,9 +92,9 @@ where
         if self.marks.is_some() {
             return Ok(());
         }
-        let bytes = (self.entries.len() * 2).div_ceil(64) * 8;
+        let bytes = self.colour_bytes();
         let offset = self.ram_allocate(bytes, false)?;
-        self.marks = Some(Marks { offset, words: self.arena_words(bytes, false), next: 0 });
+        self.marks = Some(Marks { offset, words: self.arena_words(bytes, false), next: 0, packed: false });
         if let Some(bits) = self.colours() {
             bits.clear();
         }
@@ -137,6 +139,16 @@ where
             Ok(()) => Ok(Collected::Running),
             // It is being changed right now, or power is failing: it stays grey for the next step.
             Err(error @ (Error::AlreadyBorrowed | Error::Interrupted)) => Err(error),
+            // The colours may lie in the middle of what is free: the cycle starts again, with them at the edge.
+            Err(Error::RamFull) if self.marks.as_ref().is_some_and(|marks| !marks.packed) => {
+                self.end_marks();
+                self.evict_all()?;
+                self.begin_marks()?;
+                if let Some(marks) = &mut self.marks {
+                    marks.packed = true;
+                }
+                Ok(Collected::Running)
+            }
             Err(error) => {
                 self.end_marks();
                 Err(error)
@@ -198,13 +210,14 @@ where
     ///
     /// As a load; [`Error::Damaged`], also if `look` finds that the bytes do not fit the schema.
     pub fn view(&mut self, index: u16, schema: u16, look: Look<'_, Self>) -> Result<(), EngineError<D>> {
-        self.object_bytes(schema)?;
-        let pinned = self.pin(schema);
-        let loaded = self.object_bytes(index).map(|_| ());
-        if pinned {
-            self.unpin(schema);
+        match self.load_with_schema(index, schema) {
+            // Both fit, but not around what is resident: all else leaves, and they lie next to each other.
+            Err(Error::RamFull) => {
+                self.evict_all()?;
+                self.load_with_schema(index, schema)?;
+            }
+            loaded => loaded?,
         }
-        loaded?;
         let (Some(object), Some(schema)) = (self.resident(index), self.resident(schema)) else {
             return Err(Error::Damaged { index });
         };
@@ -216,6 +229,34 @@ where
             self.discard(index);
         }
         walked.map_err(|_| Error::Damaged { index })
+    }
+
+    fn load_with_schema(&mut self, index: u16, schema: u16) -> Result<(), EngineError<D>> {
+        self.object_bytes(schema)?;
+        let pinned = self.pin(schema);
+        let loaded = self.object_bytes(index).map(|_| ());
+        if pinned {
+            self.unpin(schema);
+        }
+        loaded
+    }
+
+    /// Whether an object of so many bytes could be traced: the colours, its schema, and the object are resident together.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::RamFull`]
+    pub(super) fn check_traceable(&self, size: usize, key: &TypeKey) -> Result<(), EngineError<D>> {
+        let block = |size: usize| (HEADER + size).next_multiple_of(self.geometry.unit as usize);
+        let words = usize::from(self.arena_words(block(size), key.is_slice))
+            + usize::from(self.arena_words(block(key.schema.len()), false))
+            + usize::from(self.arena_words(self.colour_bytes(), false));
+        if key.has_links && words > usize::from(self.arena.words()) { Err(Error::RamFull) } else { Ok(()) }
+    }
+
+    /// Bytes of the bitmaps.
+    const fn colour_bytes(&self) -> usize {
+        (self.entries.len() * 2).div_ceil(64) * 8
     }
 
     /// Drops a clean copy that nobody has borrowed.
