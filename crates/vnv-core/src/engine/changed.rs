@@ -80,8 +80,8 @@ where
 
     /// A slot changes.
     pub(super) fn mark_changed(&mut self, index: u16) {
-        let group = u32::from(index >> self.changed_shift);
-        self.changed_groups |= 1u32.checked_shl(group).unwrap_or(0);
+        // No more than there are bits.
+        self.changed_groups |= 1 << (u32::from(index >> self.changed_shift) % u32::BITS);
     }
 
     /// After a commit: groups in which nothing is left to look for are unmarked.

@@ -77,6 +77,7 @@ where
     /// Ends a cycle without freeing anything.
     pub fn end_marks(&mut self) {
         if let Some(marks) = self.marks.take() {
+            self.attention.set_collection(false);
             self.ram_free(marks.offset, marks.words);
         }
     }
@@ -92,6 +93,7 @@ where
         }
         let bytes = (self.entries.len() * 2).div_ceil(64) * 8;
         let offset = self.ram_allocate(bytes, false)?;
+        self.attention.set_collection(true);
         self.marks = Some(Marks { offset, words: self.arena_words(bytes, false), next: 0 });
         if let Some(bits) = self.colours() {
             bits.clear();
