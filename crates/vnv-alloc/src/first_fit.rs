@@ -6,6 +6,8 @@ use core::cell::Cell;
 use crate::allocator::{OffsetAllocator, RangeError};
 
 const NONE: u16 = u16::MAX;
+/// A free range was forgotten for want of a node.
+const FORGOTTEN: u16 = 0x8000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Node {
@@ -16,7 +18,7 @@ struct Node {
 
 /// First fit over a linked list of at most `NODES` free ranges, in order of address.
 ///
-/// RAM: `6 * NODES + 12` bytes. When one more node is needed than there are, the smallest range is forgotten;
+/// RAM: `6 * NODES + 10` bytes. When one more node is needed than there are, the smallest range is forgotten;
 /// [`is_complete`](OffsetAllocator::is_complete) tells, and a rebuild brings it back. The largest ranges are kept. A
 /// forgotten range counts as in use, so freeing its units again is not refused: it makes them known again.
 ///
@@ -35,11 +37,10 @@ pub struct FirstFit<const NODES: usize>(List<[Node; NODES]>);
 struct List<N: ?Sized> {
     head: u16,
     spare: u16,
-    /// The node before the one that was taken from last; `NONE`: it was the first.
+    /// The node before the one that was taken from last, or one that there is not: it was the first. And [`FORGOTTEN`].
     near: u16,
     capacity: u16,
     free: u16,
-    forgotten: bool,
     #[cfg(test)]
     steps: Cell<u32>,
     nodes: N,
@@ -49,14 +50,13 @@ impl<const NODES: usize> FirstFit<NODES> {
     /// An allocator of nothing; see [`reset`](OffsetAllocator::reset). Less than 2 nodes do not compile.
     #[must_use]
     pub const fn new() -> Self {
-        const { assert!(NODES >= 2 && NODES < NONE as usize, "2 to 65,534 nodes") };
+        const { assert!(NODES >= 2 && NODES < NONE as usize >> 1, "2 to 32,766 nodes") };
         let mut empty = List {
             head: NONE,
             spare: 0,
-            near: NONE,
+            near: 0,
             capacity: 0,
             free: 0,
-            forgotten: false,
             #[cfg(test)]
             steps: Cell::new(0),
             nodes: [Node { start: 0, len: 0, next: NONE }; NODES],
@@ -74,8 +74,8 @@ const fn clear(list: &mut List<[Node]>, capacity: u16) {
         list.nodes[at] = Node { start: 0, len: 0, next };
         at += 1;
     }
-    (list.head, list.spare, list.near) = (NONE, 0, NONE);
-    (list.capacity, list.free, list.forgotten) = (capacity, 0, false);
+    (list.head, list.spare, list.near) = (NONE, 0, NONE & !FORGOTTEN);
+    (list.capacity, list.free) = (capacity, 0);
 }
 
 impl List<[Node]> {
@@ -106,15 +106,23 @@ impl List<[Node]> {
         let next = core::mem::replace(&mut node.next, spare);
         self.link(previous, next);
         self.spare = at;
-        if self.near == at {
-            self.near = previous;
+        if self.near() == at {
+            self.set_near(previous);
         }
+    }
+
+    const fn near(&self) -> u16 {
+        self.near & !FORGOTTEN
+    }
+
+    const fn set_near(&mut self, at: u16) {
+        self.near = self.near & FORGOTTEN | at & !FORGOTTEN;
     }
 
     /// Where a walk to the first range that ends behind `place` may begin: a node, and the one before it.
     fn begin(&self, place: u16) -> (u16, u16) {
-        match self.nodes.get(usize::from(self.near)) {
-            Some(near) if near.start + near.len <= place => (self.near, near.next),
+        match self.nodes.get(usize::from(self.near())) {
+            Some(near) if near.start + near.len <= place => (self.near(), near.next),
             _ => (NONE, self.head),
         }
     }
@@ -123,7 +131,7 @@ impl List<[Node]> {
     /// forgotten. Gives the node of the range, or the one that it would have followed if it was forgotten itself.
     fn insert(&mut self, mut previous: u16, start: u16, len: u16) -> u16 {
         if self.spare == NONE {
-            self.forgotten = true;
+            self.near |= FORGOTTEN;
             let (mut before, mut at) = (NONE, self.head);
             let mut smallest = (len, NONE, NONE);
             while let Some(node) = self.node(at) {
@@ -155,7 +163,7 @@ impl List<[Node]> {
 
     /// Takes `start..start + len` out of the free range at `at`.
     fn carve(&mut self, previous: u16, at: u16, start: u16, len: u16) {
-        self.near = previous;
+        self.set_near(previous);
         let Some(node) = self.nodes.get_mut(usize::from(at)) else { return };
         self.free -= len;
         let (before, after) = (start - node.start, node.start + node.len - start - len);
@@ -210,7 +218,7 @@ impl List<[Node]> {
         #[cfg(test)]
         self.steps.set(self.steps.get() + 1);
         self.free -= len;
-        self.near = previous;
+        self.set_near(previous);
         if whole {
             return self.take_whole(previous, at, start);
         }
@@ -315,7 +323,7 @@ impl List<[Node]> {
             }
         }
         if self.free == self.capacity {
-            self.forgotten = false;
+            self.near &= !FORGOTTEN;
         }
         Ok(())
     }
@@ -408,7 +416,7 @@ impl<const NODES: usize> OffsetAllocator for FirstFit<NODES> {
     }
 
     fn is_complete(&self) -> bool {
-        !self.0.forgotten
+        self.0.near & FORGOTTEN == 0
     }
 
     fn rebuild(&mut self, capacity: u16, live: &mut dyn Iterator<Item = (u16, u16)>) -> Result<(), RangeError> {
@@ -438,7 +446,7 @@ mod tests {
         }
         assert!(space.is_complete());
         // The worst case: no walk can begin further on.
-        space.0.near = NONE;
+        space.list().set_near(NONE);
         space
     }
 

@@ -202,6 +202,6 @@ fn a_small_state_cuts_the_capacity_down() {
 
 #[test]
 fn ram_is_as_stated() {
-    assert_eq!(size_of::<FirstFit<16>>(), 6 * 16 + 12);
+    assert_eq!(size_of::<FirstFit<16>>(), 6 * 16 + 10);
     assert_eq!(size_of::<Buddy<16>>(), 8 * 16 + 4);
 }

@@ -812,7 +812,7 @@ proptest! {
         for &schema in &schemas {
             let fingerprint = schema::fingerprint(schema);
             let row = engine.type_of(Box::leak(Box::new(TypeKey::of_schema(schema)))).unwrap();
-            prop_assert_eq!(engine.type_info(row).unwrap().fingerprint(), fingerprint);
+            prop_assert!(engine.type_info(row).unwrap().has_fingerprint(fingerprint));
             prop_assert_eq!(engine.object_bytes(row.into()).unwrap(), schema);
             rows.push(row);
         }

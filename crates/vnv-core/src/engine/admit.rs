@@ -137,7 +137,7 @@ where
         }
         let unit = self.geometry.unit as usize;
         let block_len = (HEADER + size + unit - 1) & !(unit - 1);
-        let units = block_len >> self.unit_shift;
+        let units = block_len >> self.unit_shift();
         if units >= usize::from(MAX_UNITS) {
             return Err(Error::TooLarge);
         }
@@ -146,7 +146,7 @@ where
         // A free slot has no copy, and no flag but this one.
         let pending = old.word() & flag::PENDING;
         let whole = self.whole_bytes(block_len);
-        let through = whole + ENTRY_BYTES > self.dirty_room;
+        let through = whole + ENTRY_BYTES > self.geometry.dirty_limit;
         let bytes = if through { 0 } else { whole } + if pending != 0 { 0 } else { ENTRY_BYTES };
         let items = u16::from(pending == 0 || self.mark.is_some());
         self.admit(bytes, items)?;
@@ -289,7 +289,7 @@ where
         entry.set_generation((entry.generation() + raised).min(LAST_GENERATION));
         if let Some(resident) = resident {
             let state = resident.state();
-            let block_len = usize::from(entry.units()) << self.unit_shift;
+            let block_len = usize::from(entry.units()) << self.unit_shift();
             if state & state::DIRTY != 0 {
                 let whole = self.whole_bytes(block_len);
                 self.dirty -= if state & state::PARTIAL == 0 { whole } else { self.dirty_cost(index, state) };

@@ -125,7 +125,7 @@ where
             return Ok(());
         }
         let whole = self.whole_cost(index);
-        if whole + ENTRY_BYTES > self.dirty_room {
+        if whole + ENTRY_BYTES > self.geometry.dirty_limit {
             return Err(Error::TooLargeToChange);
         }
         let now = self.dirty_cost(index, state);
@@ -182,7 +182,7 @@ where
                 cost = cost.saturating_add(GRANULE as u32).saturating_add_signed(4 * (1 - joined));
             }
         }
-        let room = self.dirty_room;
+        let room = self.geometry.dirty_limit;
         let whole = self.whole_cost(index);
         if cost >= whole && whole + ENTRY_BYTES <= room {
             return self.change_whole(index, resident);

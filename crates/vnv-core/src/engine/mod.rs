@@ -107,11 +107,12 @@ impl TypeKey {
 pub struct Engine<'m, D, P, R, S> {
     /// Behind a cell, so that the device can write what the engine holds.
     device: RefCell<D>,
+    /// Its dirty limit is what that leaves for entries, roots and objects.
     geometry: Geometry,
-    /// Bytes of a unit, as a power of two.
-    unit_shift: u8,
+    /// Bytes of a unit (below), and slots of a group, as powers of two of 4 bits.
+    shifts: u8,
     /// Snapshot bytes of a dirty object besides those of its block, its entry aside: may be negative.
-    whole_extra: u32,
+    whole_extra: i8,
     entries: &'m mut [Entry],
     items: &'m mut [Item],
     types: &'m mut [TypeInfo],
@@ -130,16 +131,12 @@ pub struct Engine<'m, D, P, R, S> {
     dirty: u32,
     /// Snapshot bytes of changed roots.
     root_dirty: u32,
-    /// What the dirty limit leaves for entries, roots and objects.
-    dirty_room: u32,
     /// Freed slots that the pending list had no room for.
     zombies: u16,
     /// Length of the pending list when the running transaction began.
     mark: Option<u16>,
     /// Groups of slots that may have changed since the last commit.
     changed_groups: u32,
-    /// Slots of a group, as a power of two.
-    changed_shift: u16,
     /// Tag of the next record.
     tag: u16,
     /// Where the next fresh place is looked for.
@@ -166,7 +163,7 @@ where
     /// An engine with an empty table.
     pub fn new(
         device: D,
-        geometry: Geometry,
+        mut geometry: Geometry,
         (entries, items, types): (&'m mut [Entry], &'m mut [Item], &'m mut [TypeInfo]),
         (arena, attention): (&'m mut [core::mem::MaybeUninit<u64>], &'m Attention),
         (mut ram, mut space, policy): (R, S, P),
@@ -179,12 +176,14 @@ where
         space.reset(geometry.data_units);
         let used = types.len() as u16 + 1;
         let fixed = snapshot_fixed(entries.len() as u16) + Geometry::resume_fixed(geometry.guards);
+        geometry.dirty_limit = geometry.dirty_limit.saturating_sub(fixed);
         let entries_len = entries.len();
         Self {
             device: RefCell::new(device),
             geometry,
-            whole_extra: geometry.resume_bytes().wrapping_sub(6),
-            unit_shift: geometry.unit.trailing_zeros() as u8,
+            whole_extra: geometry.resume_bytes() as i8 - 6,
+            // A unit has at most 2^15 bytes, a table less than 2^15 slots.
+            shifts: (geometry.unit.trailing_zeros() as u8 & 15) | (changed::shift(entries_len) as u8) << 4,
             entries,
             items,
             types,
@@ -198,11 +197,9 @@ where
             debt: 0,
             dirty: 0,
             root_dirty: 0,
-            dirty_room: geometry.dirty_limit.saturating_sub(fixed),
             zombies: 0,
             mark: None,
             changed_groups: 0,
-            changed_shift: changed::shift(entries_len),
             tag: 1,
             cursor: 0,
             marks: None,
@@ -235,7 +232,7 @@ where
         self.device.into_inner()
     }
 
-    /// The geometry.
+    /// The geometry; its dirty limit is what that leaves for entries, roots and objects.
     pub const fn geometry(&self) -> &Geometry {
         &self.geometry
     }
@@ -357,7 +354,7 @@ where
             return Err(Error::Stale);
         }
         match self.type_info(entry.type_index()) {
-            Some(info) if info.fingerprint() == fingerprint => Ok(id.index),
+            Some(info) if info.has_fingerprint(fingerprint) => Ok(id.index),
             _ => Err(Error::TypeMismatch),
         }
     }
@@ -429,11 +426,15 @@ where
 
     /// Snapshot bytes of a dirty object whose block has so many bytes, its entry aside.
     const fn whole_bytes(&self, block_len: usize) -> u32 {
-        (block_len as u32).wrapping_add(self.whole_extra)
+        (block_len as u32).wrapping_add_signed(self.whole_extra as i32)
+    }
+
+    const fn unit_shift(&self) -> u8 {
+        self.shifts & 15
     }
 
     fn block_len(&self, index: u16) -> usize {
-        usize::from(self.slot(index).units()) << self.unit_shift
+        usize::from(self.slot(index).units()) << self.unit_shift()
     }
 
     /// Byte offset of a place.
@@ -448,7 +449,7 @@ where
 
     /// Whether `bytes` more snapshot bytes and `items` more pending places are admitted.
     fn admit(&self, bytes: u32, items: u16) -> Result<(), EngineError<D>> {
-        if bytes != 0 && !fault!(IgnoreDirtyLimit) && self.dirty + self.root_dirty + bytes > self.dirty_room {
+        if bytes != 0 && !fault!(IgnoreDirtyLimit) && self.dirty + self.root_dirty + bytes > self.geometry.dirty_limit {
             return Err(Error::DirtyLimit);
         }
         if usize::from(self.items_len) + usize::from(self.debt) + usize::from(items) > self.items.len() {
