@@ -77,8 +77,8 @@ impl QueueMemory {
     pub const fn options(&self, length: usize, committed: bool) -> Options {
         const LOG: u32 = 64;
         let logs = 2 * (24 + 8 * self.slots as u32 + 16 + 8 + LOG);
-        let items = length as u32 + 1 + committed as u32;
-        // Blocks of the items, and of one more if old ones wait for a commit, the ring in two places, the queue likewise, the schemas.
+        let items = length as u32 + 2 + committed as u32;
+        // Blocks of the items, of one more because of holes, and of another one if old ones wait for a commit, the ring in two places, the queue likewise, the schemas.
         let data = (ITEM as u32 + 8) * items + 2 * (8 + 4 * items + 7) + 2 * 16 + 136;
         let room = (QUEUE_CAPACITY - 128 - logs - data) / 2;
         // The arena full of dirty items, and an entry for each slot.

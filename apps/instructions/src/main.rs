@@ -1,8 +1,12 @@
 //! Counts the instructions of heap operations on an emulated rv32imc core, and holds them against `baseline.toml`.
 //!
-//! `instructions [--update]`: ends with 1 if an operation takes more than its baseline and a twentieth.
+//! `instructions [--update | --profile]`: ends with 1 if an operation takes more than its baseline and a twentieth; a profile tells in
+//! which functions the dearest run of each operation spent them.
+
+mod profile;
 
 use anyhow::{Context, Result, bail, ensure};
+use profile::Functions;
 use rvsim::{CpuError, CpuState, Interp, MemoryAccess, SimpleClock};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -44,6 +48,9 @@ struct Range {
     most: u64,
 }
 
+/// Instructions of one run of an operation in each function.
+type Profile = BTreeMap<Option<usize>, u64>;
+
 fn program() -> Result<Vec<u8>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../firmware/instructions");
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("../../target"), PathBuf::from);
@@ -58,8 +65,8 @@ fn program() -> Result<Vec<u8>> {
     std::fs::read(&file).with_context(|| file.display().to_string())
 }
 
-/// Runs the program; least and most instructions of each operation.
-fn count(program: &[u8]) -> Result<BTreeMap<u32, Range>> {
+/// Runs the program; least and most instructions of each operation, and where those of its dearest run went.
+fn count(program: &[u8], functions: &Functions) -> Result<BTreeMap<u32, (Range, Profile)>> {
     let mut machine = Machine { memory: vec![0; MEMORY], mark: None };
     let word = |at: usize| program.get(at..at + 4).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])) as usize;
     let (entry, headers) = (word(24), word(28));
@@ -73,23 +80,31 @@ fn count(program: &[u8]) -> Result<BTreeMap<u32, Range>> {
     let mut state = CpuState::new(entry as u32);
     state.x[2] = STACK;
     let mut clock = SimpleClock::new();
-    let mut counts: BTreeMap<u32, Range> = BTreeMap::new();
-    let (mut running, mut instructions) = (0, 0u64);
+    let mut counts: BTreeMap<u32, (Range, Profile)> = BTreeMap::new();
+    let (mut running, mut instructions, mut profile) = (0, 0u64, Profile::new());
     loop {
+        let at = state.pc;
         let (stopped, _) = match Interp::new(&mut state, &mut machine, &mut clock).step() {
             Ok(op) => (None, Some(op)),
             Err((error, op)) => (Some(error), op),
         };
         instructions += 1;
+        if running != 0 {
+            *profile.entry(functions.at(at)).or_default() += 1;
+        }
         match machine.mark.take() {
             Some(u32::MAX) => return Ok(counts),
             Some(0) => {
-                let range = counts.entry(running).or_insert(Range { least: u64::MAX, most: 0 });
+                let none = (Range { least: u64::MAX, most: 0 }, Profile::new());
+                let (range, dearest) = counts.entry(running).or_insert(none);
                 range.least = range.least.min(instructions);
-                range.most = range.most.max(instructions);
+                if instructions > range.most {
+                    (range.most, *dearest) = (instructions, core::mem::take(&mut profile));
+                }
+                running = 0;
             }
             Some(number) if number > u32::MAX - 8 => bail!("the program failed ({number:#x})"),
-            Some(number) => (running, instructions) = (number, 0),
+            Some(number) => (running, instructions, profile) = (number, 0, Profile::new()),
             None => {}
         }
         if let Some(error) = stopped {
@@ -118,13 +133,17 @@ fn name(number: u32) -> Option<String> {
 }
 
 fn main() -> Result<ExitCode> {
-    let update = std::env::args().nth(1).is_some_and(|argument| argument == "--update");
+    let argument = std::env::args().nth(1);
+    let update = argument.as_deref() == Some("--update");
+    let profiles = argument.as_deref() == Some("--profile");
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("baseline.toml");
-    let counts = count(&program()?)?;
+    let program = program()?;
+    let functions = Functions::of(&program);
+    let counts = count(&program, &functions)?;
     // What the marks themselves take.
-    let empty = counts.get(&1).context("no empty operation was measured")?.least;
+    let empty = counts.get(&1).context("no empty operation was measured")?.0.least;
     let counted: BTreeMap<String, u64> =
-        counts.iter().filter_map(|(number, range)| Some((name(*number)?, range.most - empty))).collect();
+        counts.iter().filter_map(|(number, (range, _))| Some((name(*number)?, range.most - empty))).collect();
     if update {
         let head = "# Most instructions of each operation on rv32imc, opt-level \"s\"; `cargo run -p instructions -- --update` writes it.\n\n";
         std::fs::write(&file, format!("{head}{}", toml::to_string(&counted)?))?;
@@ -132,7 +151,7 @@ fn main() -> Result<ExitCode> {
     let baseline: BTreeMap<String, u64> = toml::from_str(&std::fs::read_to_string(&file)?)?;
     let mut failed = false;
     println!("{:<72} {:>8} {:>8} {:>8}", "operation", "least", "most", "baseline");
-    for (number, range) in &counts {
+    for (number, (range, profile)) in &counts {
         let Some(name) = name(*number) else { continue };
         let (least, most) = (range.least - empty, range.most - empty);
         let allowed = baseline.get(&name).copied();
@@ -140,6 +159,9 @@ fn main() -> Result<ExitCode> {
         failed |= over;
         let allowed = allowed.map_or("none".into(), |allowed| allowed.to_string());
         println!("{name:<72} {least:>8} {most:>8} {allowed:>8}{}", if over { "  ABOVE" } else { "" });
+        if profiles {
+            functions.print(profile);
+        }
     }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -6,6 +6,8 @@ use core::cell::Cell;
 use crate::allocator::{OffsetAllocator, RangeError};
 
 const NONE: u16 = u16::MAX;
+/// A free range was forgotten for want of a node.
+const FORGOTTEN: u16 = 0x8000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Node {
@@ -22,53 +24,61 @@ struct Node {
 ///
 /// # Steps
 ///
-/// In nodes visited, with `f` free ranges, at most `NODES`: [`allocate`](OffsetAllocator::allocate) and
+/// In nodes visited (the first one up to twice, which is not counted), with `f` free ranges, at most `NODES`: [`allocate`](OffsetAllocator::allocate) and
 /// [`reserve`](OffsetAllocator::reserve) at most `f`, [`allocate_from`](OffsetAllocator::allocate_from) `2 * f`,
 /// [`free`](OffsetAllocator::free) and [`largest_free`](OffsetAllocator::largest_free) `f`; `NODES` more in each call
-/// that has to forget a range. A rebuild visits `NODES` for each gap beyond the first `NODES`.
+/// that has to forget a range. A rebuild visits `NODES` for each gap beyond the first `NODES`. A walk to a place behind the
+/// range that was taken from last begins there: allocating from a place that rotates visits one or two nodes.
 #[derive(Clone, Debug)]
-pub struct FirstFit<const NODES: usize> {
-    nodes: [Node; NODES],
+pub struct FirstFit<const NODES: usize>(List<[Node; NODES]>);
+
+/// The list; its code is there once for all numbers of nodes.
+#[derive(Clone, Debug)]
+struct List<N: ?Sized> {
     head: u16,
     spare: u16,
+    /// The node before the one that was taken from last, or one that there is not: it was the first. And [`FORGOTTEN`].
+    near: u16,
     capacity: u16,
     free: u16,
-    forgotten: bool,
     #[cfg(test)]
     steps: Cell<u32>,
+    nodes: N,
 }
 
 impl<const NODES: usize> FirstFit<NODES> {
     /// An allocator of nothing; see [`reset`](OffsetAllocator::reset). Less than 2 nodes do not compile.
     #[must_use]
     pub const fn new() -> Self {
-        const { assert!(NODES >= 2 && NODES < NONE as usize, "2 to 65,534 nodes") };
-        let mut empty = Self {
-            nodes: [Node { start: 0, len: 0, next: NONE }; NODES],
+        const { assert!(NODES >= 2 && NODES < NONE as usize >> 1, "2 to 32,766 nodes") };
+        let mut empty = List {
             head: NONE,
             spare: 0,
+            near: 0,
             capacity: 0,
             free: 0,
-            forgotten: false,
             #[cfg(test)]
             steps: Cell::new(0),
+            nodes: [Node { start: 0, len: 0, next: NONE }; NODES],
         };
-        empty.clear(0);
-        empty
+        clear(&mut empty, 0);
+        Self(empty)
     }
+}
 
-    /// Nothing is free, all nodes are spare.
-    const fn clear(&mut self, capacity: u16) {
-        let mut at = 0;
-        while at < NODES {
-            let next = if at + 1 < NODES { at as u16 + 1 } else { NONE };
-            self.nodes[at] = Node { start: 0, len: 0, next };
-            at += 1;
-        }
-        (self.head, self.spare) = (NONE, 0);
-        (self.capacity, self.free, self.forgotten) = (capacity, 0, false);
+/// Nothing is free, all nodes are spare.
+const fn clear(list: &mut List<[Node]>, capacity: u16) {
+    let mut at = 0;
+    while at < list.nodes.len() {
+        let next = if at + 1 < list.nodes.len() { at as u16 + 1 } else { NONE };
+        list.nodes[at] = Node { start: 0, len: 0, next };
+        at += 1;
     }
+    (list.head, list.spare, list.near) = (NONE, 0, NONE & !FORGOTTEN);
+    (list.capacity, list.free) = (capacity, 0);
+}
 
+impl List<[Node]> {
     fn node(&self, at: u16) -> Option<Node> {
         let node = self.nodes.get(usize::from(at)).copied();
         #[cfg(test)]
@@ -91,18 +101,37 @@ impl<const NODES: usize> FirstFit<NODES> {
 
     /// Takes a node out of the list, after `previous`.
     fn remove(&mut self, previous: u16, at: u16) {
-        let Some(node) = self.nodes.get(usize::from(at)).copied() else { return };
-        self.link(previous, node.next);
         let spare = self.spare;
-        self.link(at, spare);
+        let Some(node) = self.nodes.get_mut(usize::from(at)) else { return };
+        let next = core::mem::replace(&mut node.next, spare);
+        self.link(previous, next);
         self.spare = at;
+        if self.near() == at {
+            self.set_near(previous);
+        }
+    }
+
+    const fn near(&self) -> u16 {
+        self.near & !FORGOTTEN
+    }
+
+    const fn set_near(&mut self, at: u16) {
+        self.near = self.near & FORGOTTEN | at & !FORGOTTEN;
+    }
+
+    /// Where a walk to the first range that ends behind `place` may begin: a node, and the one before it.
+    fn begin(&self, place: u16) -> (u16, u16) {
+        match self.nodes.get(usize::from(self.near())) {
+            Some(near) if near.start + near.len <= place => (self.near(), near.next),
+            _ => (NONE, self.head),
+        }
     }
 
     /// Puts a new range, counted as free already, behind `previous`; without a spare node the smallest range is
     /// forgotten. Gives the node of the range, or the one that it would have followed if it was forgotten itself.
     fn insert(&mut self, mut previous: u16, start: u16, len: u16) -> u16 {
         if self.spare == NONE {
-            self.forgotten = true;
+            self.near |= FORGOTTEN;
             let (mut before, mut at) = (NONE, self.head);
             let mut smallest = (len, NONE, NONE);
             while let Some(node) = self.node(at) {
@@ -123,26 +152,29 @@ impl<const NODES: usize> FirstFit<NODES> {
             }
         }
         let at = self.spare;
-        let Some(node) = self.nodes.get(usize::from(at)).copied() else { return previous };
+        let head = self.head;
+        let next = self.nodes.get(usize::from(previous)).map_or(head, |node| node.next);
+        let Some(node) = self.nodes.get_mut(usize::from(at)) else { return previous };
         self.spare = node.next;
-        let next = self.nodes.get(usize::from(previous)).map_or(self.head, |node| node.next);
-        self.set(at, start, len);
-        self.link(at, next);
+        *node = Node { start, len, next };
         self.link(previous, at);
         at
     }
 
     /// Takes `start..start + len` out of the free range at `at`.
     fn carve(&mut self, previous: u16, at: u16, start: u16, len: u16) {
-        let Some(node) = self.nodes.get(usize::from(at)).copied() else { return };
-        let (before, after) = (start - node.start, node.start + node.len - start - len);
+        self.set_near(previous);
+        let Some(node) = self.nodes.get_mut(usize::from(at)) else { return };
         self.free -= len;
-        match (before, after) {
-            (0, 0) => self.remove(previous, at),
-            (0, _) => self.set(at, start + len, after),
-            (_, 0) => self.set(at, node.start, before),
-            _ => {
-                self.set(at, node.start, before);
+        let (before, after) = (start - node.start, node.start + node.len - start - len);
+        if before == 0 {
+            (node.start, node.len) = (start + len, after);
+            if after == 0 {
+                self.remove(previous, at);
+            }
+        } else {
+            node.len = before;
+            if after != 0 {
                 self.insert(at, start + len, after);
             }
         }
@@ -152,7 +184,7 @@ impl<const NODES: usize> FirstFit<NODES> {
     fn search(&mut self, from: u16, until: u16, len: u16, align: u16) -> Option<u16> {
         // No division: Cortex-M0 has none, and the alignment is a power of two.
         let mask = u32::from(align) - 1;
-        let (mut previous, mut at) = (NONE, self.head);
+        let (mut previous, mut at) = self.begin(from);
         while let Some(node) = self.node(at) {
             if node.start >= until {
                 return None;
@@ -168,40 +200,79 @@ impl<const NODES: usize> FirstFit<NODES> {
         }
         None
     }
-}
 
-impl<const NODES: usize> Default for FirstFit<NODES> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl<const NODES: usize> OffsetAllocator for FirstFit<NODES> {
-    fn reset(&mut self, capacity: u16) {
-        self.clear(capacity);
-        if capacity != 0 {
-            self.free = capacity;
-            self.insert(NONE, 0, capacity);
+    /// Takes the first fit at or after `from` in the first range that ends behind it, if that is large enough, and no range has to be
+    /// forgotten: the usual case, in a few dozen instructions. Otherwise nothing is changed.
+    #[inline]
+    fn take_next(&mut self, from: u16, len: u16) -> Option<u16> {
+        let (previous, at) = self.begin(from);
+        let node = self.nodes.get(usize::from(at)).copied()?;
+        let end = u32::from(node.start) + u32::from(node.len);
+        let start = node.start.max(from);
+        let behind = u32::from(start) + u32::from(len);
+        let spare = self.spare;
+        let (splits, whole) = (start != node.start, behind == end);
+        if len == 0 || behind > end || splits && (whole || spare == NONE) {
+            return None;
         }
+        #[cfg(test)]
+        self.steps.set(self.steps.get() + 1);
+        self.free -= len;
+        self.set_near(previous);
+        if whole {
+            return self.take_whole(previous, at, start);
+        }
+        let behind = Node { start: behind as u16, len: (end - behind) as u16, next: node.next };
+        if !splits {
+            *self.nodes.get_mut(usize::from(at))? = behind;
+        } else {
+            let after = self.nodes.get_mut(usize::from(spare))?;
+            self.spare = core::mem::replace(after, behind).next;
+            *self.nodes.get_mut(usize::from(at))? = Node { start: node.start, len: start - node.start, next: spare };
+        }
+        Some(start)
     }
 
-    fn capacity(&self) -> u16 {
-        self.capacity
+    /// Takes all of the range at `at`.
+    #[inline(never)]
+    fn take_whole(&mut self, previous: u16, at: u16, start: u16) -> Option<u16> {
+        self.remove(previous, at);
+        Some(start)
     }
 
     fn allocate_from(&mut self, from: u16, len: u16, align: u16) -> Option<u16> {
+        if align <= 1
+            && let Some(start) = self.take_next(from, len)
+        {
+            return Some(start);
+        }
+        self.allocate_anywhere(from, len, align)
+    }
+
+    #[inline(never)]
+    fn allocate_anywhere(&mut self, from: u16, len: u16, align: u16) -> Option<u16> {
         let align = align.max(1);
         if len == 0 || !align.is_power_of_two() {
             return None;
         }
-        let later = self.search(from, NONE, len, align);
-        if later.is_some() || from == 0 { later } else { self.search(0, from, len, align) }
+        let (mut first, mut until) = (from, NONE);
+        loop {
+            let found = self.search(first, until, len, align);
+            if found.is_some() || first == 0 {
+                return found;
+            }
+            (first, until) = (0, from);
+        }
+    }
+
+    fn end(&self, start: u16, len: u16) -> Result<u16, RangeError> {
+        let end = start.checked_add(len).filter(|end| len != 0 && *end <= self.capacity);
+        end.ok_or(RangeError::OutOfBounds)
     }
 
     fn reserve(&mut self, start: u16, len: u16) -> Result<(), RangeError> {
-        let end = start.checked_add(len).filter(|end| len != 0 && *end <= self.capacity);
-        let end = end.ok_or(RangeError::OutOfBounds)?;
-        let (mut previous, mut at) = (NONE, self.head);
+        let end = self.end(start, len)?;
+        let (mut previous, mut at) = self.begin(start);
         while let Some(node) = self.node(at) {
             if node.start > start {
                 break;
@@ -217,44 +288,44 @@ impl<const NODES: usize> OffsetAllocator for FirstFit<NODES> {
     }
 
     fn free(&mut self, start: u16, len: u16) -> Result<(), RangeError> {
-        let end = start.checked_add(len).filter(|end| len != 0 && *end <= self.capacity);
-        let end = end.ok_or(RangeError::OutOfBounds)?;
-        let (mut previous, mut at) = (NONE, self.head);
-        let mut before = None;
+        let end = self.end(start, len)?;
+        // The range before, and the one behind.
+        let (mut previous, mut at) = self.begin(start);
         while let Some(node) = self.node(at) {
             if node.start >= start {
                 break;
             }
-            before = Some(node);
             previous = at;
             at = node.next;
         }
         let after = self.nodes.get(usize::from(at)).copied();
-        if before.is_some_and(|node| node.start + node.len > start) || after.is_some_and(|node| node.start < end) {
+        if after.is_some_and(|node| node.start < end) {
             return Err(RangeError::Overlap);
         }
-        self.free += len;
-        let joins_before = before.filter(|node| node.start + node.len == start);
-        let joins_after = after.filter(|node| node.start == end);
-        match (joins_before, joins_after) {
-            (Some(before), Some(after)) => {
-                self.set(previous, before.start, before.len + len + after.len);
-                self.remove(previous, at);
+        let adjoining = after.filter(|node| node.start == end);
+        let joined = len + adjoining.map_or(0, |node| node.len);
+        match self.nodes.get_mut(usize::from(previous)) {
+            Some(before) if before.start + before.len > start => return Err(RangeError::Overlap),
+            Some(before) if before.start + before.len == start => {
+                before.len += joined;
+                self.free += len;
+                if adjoining.is_some() {
+                    self.remove(previous, at);
+                }
             }
-            (Some(before), None) => self.set(previous, before.start, before.len + len),
-            (None, Some(after)) => self.set(at, start, len + after.len),
-            (None, None) => {
-                self.insert(previous, start, len);
+            _ => {
+                self.free += len;
+                if adjoining.is_some() {
+                    self.set(at, start, joined);
+                } else {
+                    self.insert(previous, start, len);
+                }
             }
         }
         if self.free == self.capacity {
-            self.forgotten = false;
+            self.near &= !FORGOTTEN;
         }
         Ok(())
-    }
-
-    fn free_units(&self) -> u16 {
-        self.free
     }
 
     fn largest_free(&self) -> u16 {
@@ -266,12 +337,8 @@ impl<const NODES: usize> OffsetAllocator for FirstFit<NODES> {
         largest
     }
 
-    fn is_complete(&self) -> bool {
-        !self.forgotten
-    }
-
     fn rebuild(&mut self, capacity: u16, live: &mut dyn Iterator<Item = (u16, u16)>) -> Result<(), RangeError> {
-        self.clear(capacity);
+        clear(self, capacity);
         let mut result = Ok(());
         let (mut end, mut last) = (0u16, NONE);
         // The gaps come in rising order, so that each goes behind the last one.
@@ -297,6 +364,66 @@ impl<const NODES: usize> OffsetAllocator for FirstFit<NODES> {
     }
 }
 
+impl<const NODES: usize> Default for FirstFit<NODES> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const NODES: usize> FirstFit<NODES> {
+    const fn list(&mut self) -> &mut List<[Node]> {
+        &mut self.0
+    }
+}
+
+impl<const NODES: usize> OffsetAllocator for FirstFit<NODES> {
+    fn reset(&mut self, capacity: u16) {
+        let list = self.list();
+        clear(list, capacity);
+        if capacity != 0 {
+            list.free = capacity;
+            list.insert(NONE, 0, capacity);
+        }
+    }
+
+    fn capacity(&self) -> u16 {
+        self.0.capacity
+    }
+
+    fn allocate(&mut self, len: u16, align: u16) -> Option<u16> {
+        self.list().allocate_from(0, len, align)
+    }
+
+    fn allocate_from(&mut self, from: u16, len: u16, align: u16) -> Option<u16> {
+        self.list().allocate_from(from, len, align)
+    }
+
+    fn reserve(&mut self, start: u16, len: u16) -> Result<(), RangeError> {
+        self.list().reserve(start, len)
+    }
+
+    fn free(&mut self, start: u16, len: u16) -> Result<(), RangeError> {
+        self.list().free(start, len)
+    }
+
+    fn free_units(&self) -> u16 {
+        self.0.free
+    }
+
+    fn largest_free(&self) -> u16 {
+        let list: &List<[Node]> = &self.0;
+        list.largest_free()
+    }
+
+    fn is_complete(&self) -> bool {
+        self.0.near & FORGOTTEN == 0
+    }
+
+    fn rebuild(&mut self, capacity: u16, live: &mut dyn Iterator<Item = (u16, u16)>) -> Result<(), RangeError> {
+        self.list().rebuild(capacity, live)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -304,9 +431,9 @@ mod tests {
     const RANGES: u32 = 16;
 
     fn steps<R>(space: &mut FirstFit<16>, operation: impl FnOnce(&mut FirstFit<16>) -> R) -> (R, u32) {
-        space.steps.set(0);
+        space.0.steps.set(0);
         let result = operation(space);
-        (result, space.steps.get())
+        (result, space.0.steps.get())
     }
 
     /// 16 free ranges of 3 units at multiples of 5 up to 75, in a space of 100.
@@ -318,6 +445,8 @@ mod tests {
             assert_eq!(space.free(at * 5, 3), Ok(()));
         }
         assert!(space.is_complete());
+        // The worst case: no walk can begin further on.
+        space.list().set_near(NONE);
         space
     }
 
@@ -336,6 +465,15 @@ mod tests {
         assert_eq!(worst(&mut |space| space.free(78, 2).is_ok()), RANGES);
         assert_eq!(worst(&mut |space| space.free(82, 2).is_ok() && !space.is_complete()), 2 * RANGES);
         assert_eq!(worst(&mut |space| space.largest_free() == 3), RANGES);
+    }
+
+    #[test]
+    fn a_rotating_place_is_found_without_a_walk() {
+        let mut space = fragmented();
+        assert_eq!(space.allocate_from(40, 2, 1), Some(40));
+        assert_eq!(steps(&mut space, |space| space.allocate_from(42, 2, 1)), (Some(45), 2));
+        assert_eq!(steps(&mut space, |space| space.free(45, 2)), (Ok(()), 1));
+        assert_eq!(steps(&mut space, |space| space.allocate_from(47, 3, 1)), (Some(50), 2));
     }
 
     #[test]

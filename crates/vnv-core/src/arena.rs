@@ -19,6 +19,10 @@ use core::ptr::NonNull;
 
 /// Pins of an object that a mutable guard holds.
 pub(crate) const MUTABLE: u8 = 255;
+/// Shared guards where pinned objects are counted: this and their number. Elsewhere their number alone, at most this.
+const COUNTED: u8 = 128;
+/// Generation of a copy whose object was freed: that of no handle.
+pub(crate) const GONE: i16 = -1;
 
 /// Bits of the resident state.
 pub(crate) mod state {
@@ -40,7 +44,8 @@ pub(crate) mod state {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ResidentHeader {
-    pub index: u16,
+    /// That of the entry, or [`GONE`].
+    pub generation: i16,
     /// Flags and tag, as in the entry of an object that is not resident.
     pub word: u16,
     pub pins: u8,
@@ -85,6 +90,17 @@ impl<'m> Arena<'m> {
         // SAFETY: invariants 1 and 2: the offset lies inside the arena.
         Resident { header: unsafe { self.base.add(usize::from(offset)) }.cast() }
     }
+
+    /// The resident copy at an offset in bytes.
+    ///
+    /// # Safety
+    ///
+    /// As [`at`](Self::at).
+    #[inline]
+    pub unsafe fn at_bytes(&self, offset: usize) -> Resident {
+        // SAFETY: as in `at`.
+        Resident { header: unsafe { self.base.byte_add(offset) }.cast() }
+    }
 }
 
 /// A resident copy. Copyable; valid until the block is returned to the allocator (invariant 2).
@@ -106,6 +122,13 @@ impl Resident {
         unsafe { (&raw const (*self.header.as_ptr()).word).read() }
     }
 
+    /// Generation, as in the header.
+    #[inline]
+    pub fn generation(self) -> i16 {
+        // SAFETY: as in `header`.
+        unsafe { (&raw const (*self.header.as_ptr()).generation).read() }
+    }
+
     #[inline]
     pub fn state(self) -> u8 {
         // SAFETY: as in `header`.
@@ -116,6 +139,11 @@ impl Resident {
     pub fn pins(self) -> u8 {
         // SAFETY: as in `header`.
         unsafe { (&raw const (*self.header.as_ptr()).pins).read() }
+    }
+
+    #[inline]
+    pub fn is_dirty(self) -> bool {
+        self.state() & state::DIRTY != 0
     }
 
     #[inline]
@@ -151,6 +179,36 @@ impl Resident {
     pub fn block(self) -> NonNull<u8> {
         // SAFETY: invariant 2: the block follows its header.
         unsafe { self.header.add(1) }.cast()
+    }
+
+    /// Size of the object in bytes, as the block header has it.
+    #[inline]
+    pub fn size(self) -> usize {
+        // SAFETY: invariants 2 to 4: the block header is initialised, aligned, and never lent to guards.
+        usize::from(u16::from_le(unsafe { self.block().cast::<u16>().add(2).read() }))
+    }
+
+    /// Writes the block header of a new object, and zeros behind its bytes up to the end of the block: those that its value will
+    /// not cover, and some that it will.
+    ///
+    /// # Safety
+    ///
+    /// The block was just allocated with `block_len` bytes, a multiple of 8 that has room for header and object.
+    pub unsafe fn begin_block(self, size: u16, block_len: usize) {
+        let block = self.block();
+        let (mut at, end) = (block_len, crate::block::HEADER + usize::from(size));
+        // SAFETY: invariants 1 and 2, and the caller's word: all of it lies inside the block, which is aligned.
+        unsafe {
+            block.cast::<[u32; 2]>().write([0, u32::from(size).to_le()]);
+            if at > end {
+                at -= 8;
+                block.add(at).cast::<[u32; 2]>().write([0; 2]);
+            }
+            // More than that only where units are large.
+            if at > end {
+                block.add(end).write_bytes(0, at - end);
+            }
+        }
     }
 
     /// First byte of the object.
@@ -242,42 +300,221 @@ pub(crate) const fn bitmap_bytes(block_len: usize) -> usize {
     (block_len / 8).div_ceil(64) * 8
 }
 
-/// A pin that guards drop: a raw pointer to the resident header, valid while the pin is held.
-pub(crate) struct Pin<'h>(Resident, &'h Attention);
+/// Moves a value of `len` bytes to its object: four words at a time, as few compilers' own routine does on small cores.
+///
+/// # Safety
+///
+/// `from` and `to` are aligned to 4 bytes, do not overlap, and `len` bytes may be read and written there.
+#[inline(never)]
+pub(crate) unsafe fn move_words(from: *const u8, to: NonNull<u8>, len: usize) {
+    type Word = MaybeUninit<u32>;
+    let (mut from, mut to) = (from.cast::<Word>(), to.cast::<Word>().as_ptr());
+    // SAFETY: the caller's word; the ends are not passed by more than nothing.
+    unsafe {
+        let end = to.byte_add(len & !15);
+        while to != end {
+            let (a, b, c, d) = (from.read(), from.add(1).read(), from.add(2).read(), from.add(3).read());
+            to.write(a);
+            to.add(1).write(b);
+            to.add(2).write(c);
+            to.add(3).write(d);
+            (from, to) = (from.add(4), to.add(4));
+        }
+        core::ptr::copy_nonoverlapping(from.cast::<u8>(), to.cast::<u8>(), len & 15);
+    }
+}
 
-impl<'h> Pin<'h> {
+impl Resident {
+    /// Pins the copy for reading, where pinned objects are not counted; `false`: a mutable guard is open, or too many others.
     #[inline]
-    pub fn shared(resident: Resident, attention: &'h Attention) -> Option<Self> {
-        let pins = resident.pins();
+    pub fn pin_quickly(self) -> bool {
+        let pins = self.pins();
+        if pins >= COUNTED {
+            return false;
+        }
+        self.set_pins(pins + 1);
+        true
+    }
+
+    /// Pins the copy for reading; `false`: a mutable guard is open, or too many others.
+    pub fn pin(self, attention: &Attention) -> bool {
+        if !attention.counts_pins() {
+            return self.pin_quickly();
+        }
+        let pins = self.pins();
         if pins >= MUTABLE - 1 {
-            return None;
+            return false;
         }
         if pins == 0 {
             attention.pinned();
         }
-        resident.set_pins(pins + 1);
-        Some(Self(resident, attention))
+        self.set_pins((pins + 1) | COUNTED);
+        true
     }
 
+    /// Takes back a quick pin for reading.
     #[inline]
-    pub fn mutable(resident: Resident, attention: &'h Attention) -> Option<Self> {
-        if resident.pins() != 0 {
-            return None;
+    pub fn unpin_quickly(self) {
+        self.set_pins(self.pins().wrapping_sub(1));
+    }
+
+    /// Takes back a quick pin for changing it.
+    #[inline]
+    pub fn unpin_mutable_quickly(self) {
+        self.set_pins(0);
+    }
+
+    /// Pins the copy for changing it, where pinned objects are not counted; `false`: a guard is open.
+    #[inline]
+    pub fn pin_mutable_quickly(self) -> bool {
+        let free = self.pins() == 0;
+        if free {
+            self.set_pins(MUTABLE);
         }
-        attention.pinned();
-        resident.set_pins(MUTABLE);
-        Some(Self(resident, attention))
+        free
+    }
+
+    /// Pins the copy for changing it; `false`: a guard is open.
+    pub fn pin_mutable(self, attention: &Attention) -> bool {
+        let pinned = self.pin_mutable_quickly();
+        if pinned && attention.counts_pins() {
+            attention.pinned();
+        }
+        pinned
+    }
+
+    /// Gives up a pin for changing the copy.
+    #[inline(never)]
+    fn release(self, attention: &&Attention) {
+        // In this order: the pin goes before the guard counts as closed.
+        self.set_pins(0);
+        let attention = *attention;
+        if attention.closed() {
+            self.settle(attention);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn settle(self, attention: &Attention) {
+        if attention.counts_pins() {
+            attention.unpinned();
+        }
+        attention.settle();
+    }
+
+    /// Takes back a pin for reading of the last kinds: see [`Pin`].
+    #[cold]
+    fn unpin_carefully(self, attention: &Attention) {
+        let pins = self.pins();
+        if pins == COUNTED + 1 {
+            self.set_pins(0);
+            attention.unpinned();
+        } else {
+            self.set_pins(pins.saturating_sub(1));
+        }
+    }
+}
+
+/// A pin that guards for reading drop: the resident header is valid while the pin is held.
+pub(crate) struct Pin<'h> {
+    resident: Resident,
+    attention: &'h &'h Attention,
+}
+
+impl<'h> Pin<'h> {
+    #[inline]
+    pub const fn resident(&self) -> Resident {
+        self.resident
+    }
+
+    /// Of a copy that was pinned for reading, for this pin.
+    #[inline]
+    pub fn new(resident: Resident, attention: &'h &'h Attention) -> Self {
+        Self { resident, attention }
     }
 }
 
 impl Drop for Pin<'_> {
     #[inline]
     fn drop(&mut self) {
-        let pins = self.0.pins();
-        let left = if pins == MUTABLE { 0 } else { pins.saturating_sub(1) };
-        self.0.set_pins(left);
-        if left == 0 {
-            self.1.unpinned();
+        let pins = self.resident.pins();
+        // 1 to 127, in a signed comparison.
+        if pins as i8 > 0 {
+            self.resident.set_pins(pins - 1);
+        } else {
+            self.resident.unpin_carefully(self.attention);
+        }
+    }
+}
+
+/// A pin that guards for changing drop: it counts as an open mutable guard until then, and an alarm that waited for it is
+/// served.
+pub(crate) struct PinMut<'h> {
+    resident: Resident,
+    attention: &'h &'h Attention,
+}
+
+impl<'h> PinMut<'h> {
+    #[inline]
+    pub const fn resident(&self) -> Resident {
+        self.resident
+    }
+
+    /// Of a copy that was pinned for changing it, for this pin, which was counted inside the same operation, so that no alarm
+    /// sees the one without the other.
+    #[inline]
+    pub fn new(resident: Resident, attention: &'h &'h Attention) -> Self {
+        Self { resident, attention }
+    }
+}
+
+impl Drop for PinMut<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.resident.release(self.attention);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_moved_whole_and_nothing_else() {
+        for len in 0..=100 {
+            let from: [u32; 25] = core::array::from_fn(|at| 0x0101_0101 * (at as u32 + 1));
+            let mut to = [0u32; 26];
+            // SAFETY: both are aligned, and have room.
+            unsafe { move_words(from.as_ptr().cast(), NonNull::from(&mut to).cast(), len) };
+            for at in 0..104 {
+                let moved = to[at / 4].to_le_bytes()[at % 4];
+                assert_eq!(moved, if at < len { from[at / 4].to_le_bytes()[at % 4] } else { 0 });
+            }
+        }
+    }
+
+    #[test]
+    fn pins_are_limited_counted_where_they_have_to_be_and_given_back() {
+        for counted in [false, true] {
+            let attention = Attention::new();
+            attention.reset(counted);
+            let attention = &attention;
+            let mut memory = [MaybeUninit::new(0); 4];
+            let arena = Arena::new(&mut memory);
+            // SAFETY: the header is written before anything else looks at it.
+            let resident = unsafe { arena.at(0) };
+            resident.set_header(ResidentHeader { generation: 7, word: 0, pins: 0, state: 0, hint: 0 });
+            let pins: Vec<_> =
+                core::iter::from_fn(|| resident.pin(attention).then(|| Pin::new(resident, &attention))).collect();
+            assert_eq!((pins.len(), attention.pins()), if counted { (126, 1) } else { (128, 0) });
+            assert!(!resident.pin_mutable(attention));
+            drop(pins);
+            assert_eq!((resident.pins(), attention.pins()), (0, 0));
+            assert!(resident.pin_mutable(attention) && !resident.pin(attention) && !resident.pin_mutable(attention));
+            attention.opened();
+            drop(PinMut::new(resident, &attention));
+            assert_eq!((resident.pins(), attention.pins(), attention.open_guards()), (0, 0, 0));
         }
     }
 }

@@ -45,48 +45,37 @@ pub struct ObjectId {
 ///
 /// While the object is not resident, `word` holds its flags and tag; while it is resident, `word` is the arena
 /// offset of its copy and flags and tag stand in the resident header.
+#[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Entry {
     pub(crate) place: u16,
-    generation_units: [u8; 3],
-    type_index: u8,
     word: u16,
+    /// Generation, units (12 bits each), type index.
+    packed: u32,
 }
 
 impl Entry {
     /// A slot that was never used.
-    pub const EMPTY: Self = Self { place: 0, generation_units: [0; 3], type_index: 0, word: 0 };
+    pub const EMPTY: Self = Self { place: 0, word: 0, packed: 0 };
 
     /// A live, not resident entry.
     #[must_use]
     pub const fn new(place: u16, generation: u16, units: u16, type_index: u8, tag: u16) -> Self {
-        let mut entry = Self { place, generation_units: [0; 3], type_index, word: tag & TAG_MASK };
-        entry.set_generation_units(generation, units);
-        entry
-    }
-
-    const fn set_generation_units(&mut self, generation: u16, units: u16) {
-        let packed = (generation & 0xFFF) as u32 | ((units & 0xFFF) as u32) << 12;
-        self.generation_units = [packed as u8, (packed >> 8) as u8, (packed >> 16) as u8];
+        let packed = (generation & 0xFFF) as u32 | ((units & 0xFFF) as u32) << 12 | (type_index as u32) << 24;
+        Self { place, word: tag & TAG_MASK, packed }
     }
 
     /// The six bytes of an entry that are the same in base and commit records.
     #[must_use]
     pub const fn to_bytes(self) -> [u8; 6] {
-        let [p0, p1] = self.place.to_le_bytes();
-        let [a, b, c] = self.generation_units;
-        [p0, p1, a, b, c, self.type_index]
+        let ([p0, p1], [a, b, c, d]) = (self.place.to_le_bytes(), self.packed.to_le_bytes());
+        [p0, p1, a, b, c, d]
     }
 
     /// Rebuilds a not resident entry from storage.
     #[must_use]
-    pub const fn from_bytes(bytes: [u8; 6], tag: u16) -> Self {
-        Self {
-            place: u16::from_le_bytes([bytes[0], bytes[1]]),
-            generation_units: [bytes[2], bytes[3], bytes[4]],
-            type_index: bytes[5],
-            word: tag & TAG_MASK,
-        }
+    pub const fn from_bytes([p0, p1, a, b, c, d]: [u8; 6], tag: u16) -> Self {
+        Self { place: u16::from_le_bytes([p0, p1]), word: tag & TAG_MASK, packed: u32::from_le_bytes([a, b, c, d]) }
     }
 
     /// Place of the current block in storage, in units (0: none).
@@ -98,28 +87,38 @@ impl Entry {
     /// Generation of the slot.
     #[must_use]
     pub const fn generation(&self) -> u16 {
-        self.generation_units[0] as u16 | (self.generation_units[1] as u16 & 0xF) << 8
+        self.packed as u16 & 0xFFF
     }
 
     /// Size of the block in units.
     #[must_use]
     pub const fn units(&self) -> u16 {
-        (self.generation_units[1] as u16) >> 4 | (self.generation_units[2] as u16) << 4
+        (self.packed >> 12) as u16 & 0xFFF
     }
 
     /// Type index; 0: the slot is free, 255: a schema.
     #[must_use]
     pub const fn type_index(&self) -> u8 {
-        self.type_index
+        (self.packed >> 24) as u8
     }
 
     pub(crate) const fn set_generation(&mut self, generation: u16) {
-        self.set_generation_units(generation, self.units());
+        self.packed = (self.packed & !0xFFF) | (generation & 0xFFF) as u32;
     }
 
     /// Arena offset of the resident copy in 8-byte words, if there is one.
+    #[inline]
     pub(crate) const fn resident(&self) -> Option<u16> {
-        if self.word & RESIDENT != 0 { Some(self.word & !RESIDENT) } else { None }
+        // A signed load tells.
+        if (self.word as i16) < 0 { Some(self.word & !RESIDENT) } else { None }
+    }
+
+    /// That offset in bytes.
+    #[inline]
+    pub(crate) const fn resident_bytes(&self) -> Option<usize> {
+        let word = self.word as i16;
+        // The first bit goes.
+        if word < 0 { Some(((word as i32 as u32) << 17 >> 14) as usize) } else { None }
     }
 
     pub(crate) const fn set_resident(&mut self, offset: u16) {

@@ -1,7 +1,6 @@
 //! Guards: references to resident objects. While one is open, its object stays where it is.
 
-use crate::arena::Pin;
-use crate::attention::Attention;
+use crate::arena::{Pin, PinMut};
 use crate::durable::DurableObject;
 use core::fmt;
 use core::marker::PhantomData;
@@ -66,29 +65,10 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for Ref<'_, T> {
     }
 }
 
-/// Counts as an open mutable guard until it is dropped; then an alarm that waited for it is served.
-pub(crate) struct Opened<'h>(&'h Attention);
-
-impl<'h> Opened<'h> {
-    /// Made inside the operation that opens the guard, so that no alarm sees the pin without the count.
-    pub(crate) fn new(attention: &'h Attention) -> Self {
-        attention.opened();
-        Self(attention)
-    }
-}
-
-impl Drop for Opened<'_> {
-    fn drop(&mut self) {
-        self.0.closed();
-    }
-}
-
 /// A mutable reference to an object, or to elements of one. While one is open the heap is not quiescent.
 pub struct RefMut<'h, T: ?Sized + DurableObject> {
     value: NonNull<T>,
-    // In this order: the pin goes before the guard counts as closed.
-    _pin: Pin<'h>,
-    _open: Opened<'h>,
+    _pin: PinMut<'h>,
     _heap: PhantomData<&'h mut T>,
 }
 
@@ -96,8 +76,8 @@ impl<'h, T: ?Sized + DurableObject> RefMut<'h, T> {
     /// # Safety
     ///
     /// `value` points to a valid value inside the object that `pin` pins mutably (arena invariant 4).
-    pub(crate) const unsafe fn new(value: NonNull<T>, pin: Pin<'h>, open: Opened<'h>) -> Self {
-        Self { value, _pin: pin, _open: open, _heap: PhantomData }
+    pub(crate) const unsafe fn new(value: NonNull<T>, pin: PinMut<'h>) -> Self {
+        Self { value, _pin: pin, _heap: PhantomData }
     }
 }
 

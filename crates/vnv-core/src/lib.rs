@@ -26,7 +26,7 @@ pub use handle::{Handle, HandleMut, Owned, Release};
 pub use link::{Link, Weak};
 pub use maybe::Maybe;
 pub use memory::{Memory, Parts, ROOT_BYTES, TypeInfo, Workspace};
-pub use objects::{Filled, Objects, Slot, type_key};
+pub use objects::{Admitted, Filled, Objects, Pinned, PinnedMut, Slot, type_key};
 pub use policy::{Adaptive, Advice, Clock, FirstFound, Policy, Residents};
 #[cfg(feature = "derive")]
 pub use vnv_derive::Durable;

@@ -1,21 +1,24 @@
 //! The RAM that a heap works in, sized by the application.
 
 use crate::attention::Attention;
+use crate::engine::TypeKey;
 use crate::entry::{Entry, Item};
 use core::mem::MaybeUninit;
 
 /// What the heap knows of a type of the image.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct TypeInfo {
     low: u32,
+    /// The upper bits of the fingerprint but for three, which are flags: whether the row is used, whether objects of the type may
+    /// hold links, and whether it is a slice type.
     high: u32,
-    /// Whether objects of the type may hold links, and whether it is a slice type.
-    pub(crate) flags: u32,
+    /// The program's key of this type, once it has used it: the same key is the same type, without a look at fingerprints.
+    key: Option<&'static TypeKey>,
 }
 
 impl TypeInfo {
     /// An unused row of the type table.
-    pub const EMPTY: Self = Self { low: 0, high: 0, flags: 0 };
+    pub const EMPTY: Self = Self { low: 0, high: 0, key: None };
     const USED: u32 = 1;
     const LINKS: u32 = 2;
     const SLICE: u32 = 4;
@@ -24,31 +27,53 @@ impl TypeInfo {
     #[must_use]
     pub const fn new(fingerprint: u64, has_links: bool, is_slice: bool) -> Self {
         let flags = Self::USED | if has_links { Self::LINKS } else { 0 } | if is_slice { Self::SLICE } else { 0 };
-        Self { low: fingerprint as u32, high: (fingerprint >> 32) as u32, flags }
+        Self { low: fingerprint as u32, high: (fingerprint >> 32) as u32 & !7 | flags, key: None }
+    }
+
+    /// The row of a type that the program uses.
+    pub(crate) const fn of(key: &'static TypeKey) -> Self {
+        let mut info = Self::new(key.fingerprint, key.has_links, key.is_slice);
+        info.key = Some(key);
+        info
+    }
+
+    /// Whether `key` is known to be this type's.
+    #[inline]
+    pub(crate) fn has_key(&self, key: &'static TypeKey) -> bool {
+        self.key.is_some_and(|known| core::ptr::eq(known, key))
+    }
+
+    /// Whether `key` is this type's: then it will be known.
+    pub(crate) fn learns_key(&mut self, key: &'static TypeKey) -> bool {
+        let same = self.has_fingerprint(key.fingerprint);
+        if same {
+            self.key = Some(key);
+        }
+        same
     }
 
     /// Whether the row names a type.
     #[must_use]
     pub const fn is_used(&self) -> bool {
-        self.flags & Self::USED != 0
+        self.high & Self::USED != 0
     }
 
-    /// CRC-64 of the type's schema.
+    /// Whether the row names the type with this CRC-64 of its schema: 61 bits of it are known.
     #[must_use]
-    pub const fn fingerprint(&self) -> u64 {
-        self.low as u64 | (self.high as u64) << 32
+    pub const fn has_fingerprint(&self, fingerprint: u64) -> bool {
+        self.is_used() && self.low == fingerprint as u32 && (self.high ^ (fingerprint >> 32) as u32) & !7 == 0
     }
 
     /// Whether objects of the type may hold links.
     #[must_use]
     pub const fn has_links(&self) -> bool {
-        self.flags & Self::LINKS != 0
+        self.high & Self::LINKS != 0
     }
 
     /// Whether the type is a slice, with dirtiness by element.
     #[must_use]
     pub const fn is_slice(&self) -> bool {
-        self.flags & Self::SLICE != 0
+        self.high & Self::SLICE != 0
     }
 }
 
@@ -61,7 +86,7 @@ pub const ROOT_BYTES: usize = 16;
 /// |---|---|---|
 /// | `OBJECTS` | slots of the object table (slot 0 and one per type are the heap's own) | 8 |
 /// | `PENDING` | places that may be left between two commits; also the most objects changed by one commit | 4 |
-/// | `TYPES` | types in the image | 12 |
+/// | `TYPES` | types in the image | 12, or 16 with pointers of 8 |
 /// | `ROOTS` | named roots, at most 32 | 16 |
 /// | `ARENA_WORDS` | words of the arena; a resident object takes 16 bytes and its own, slices 1/64 more | 8 |
 pub struct Memory<

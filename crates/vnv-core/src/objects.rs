@@ -1,18 +1,18 @@
 //! The engine behind shared references: typed access, guards, owned handles.
 
-use crate::arena::{Pin, Resident};
+use crate::arena::{Pin, PinMut, Resident, move_words};
 use crate::attention::Attention;
-use crate::block::BlockHeader;
 use crate::durable::{Durable, DurableObject};
 use crate::engine::{Engine, EngineError, TypeKey};
 use crate::entry::ObjectId;
 use crate::error::Error;
-use crate::guard::{Opened, Ref, RefMut};
+use crate::guard::{Ref, RefMut};
 use crate::handle::{Handle, HandleMut, Owned, Release};
 use crate::policy::Policy;
 use core::cell::UnsafeCell;
 use core::fmt::Debug;
 use core::mem::MaybeUninit;
+use core::ops::Range;
 use core::ptr::NonNull;
 use vnv_alloc::OffsetAllocator;
 use vnv_storage::Device;
@@ -27,14 +27,97 @@ pub struct Objects<'m, D, P, R, S> {
 
 /// The key of `T`.
 #[must_use]
-pub const fn type_key<T: ?Sized + DurableObject>() -> TypeKey {
-    TypeKey {
-        fingerprint: T::FINGERPRINT,
-        schema: T::SCHEMA,
-        has_links: T::HAS_LINKS,
-        is_slice: T::IS_SLICE,
-        is_valid: T::is_valid,
+pub const fn type_key<T: ?Sized + DurableObject>() -> &'static TypeKey {
+    const {
+        &TypeKey {
+            fingerprint: T::FINGERPRINT,
+            schema: T::SCHEMA,
+            has_links: T::HAS_LINKS,
+            is_slice: T::IS_SLICE,
+            is_valid: T::is_valid,
+        }
     }
+}
+
+/// Whether `key` is that of `T`.
+fn is_key_of<T: ?Sized + DurableObject>(key: &'static TypeKey) -> bool {
+    core::ptr::eq(key, type_key::<T>()) || key.fingerprint == T::FINGERPRINT
+}
+
+/// An object that was pinned for reading, for the guard that [`read`](Self::read) makes of it.
+#[must_use]
+pub struct Pinned<'a> {
+    pin: Pin<'a>,
+    key: &'static TypeKey,
+}
+
+impl<'a> Pinned<'a> {
+    /// The guard; `None`: `T` is not the type that it was pinned as.
+    #[inline]
+    pub fn read<T: ?Sized + DurableObject>(self) -> Option<Ref<'a, T>> {
+        if !is_key_of::<T>(self.key) {
+            return None;
+        }
+        // SAFETY: the fingerprint is T's and a load has checked the value; the pin keeps it.
+        Some(unsafe { Ref::new(value::<T>(self.pin.resident()), self.pin) })
+    }
+}
+
+/// An object that was pinned for changing it, for the guard that is made of it.
+#[must_use]
+pub struct PinnedMut<'a> {
+    pin: PinMut<'a>,
+    key: &'static TypeKey,
+    /// The bytes of it that may be changed.
+    from: u16,
+    to: u16,
+}
+
+impl<'a> PinnedMut<'a> {
+    /// The guard of the whole object; `None`: `T` is not the type that it was pinned as, or not all of it was.
+    #[inline]
+    pub fn change<T: ?Sized + DurableObject>(self) -> Option<RefMut<'a, T>> {
+        let resident = self.pin.resident();
+        if !is_key_of::<T>(self.key) || self.from != 0 || usize::from(self.to) != resident.size() {
+            return None;
+        }
+        // SAFETY: as in `Pinned::read`; the pin is mutable.
+        Some(unsafe { RefMut::new(value::<T>(resident), self.pin) })
+    }
+
+    /// The guard of the elements that were asked for; `None`: it was not pinned as a slice of `T`.
+    pub fn change_elements<T: Durable>(self) -> Option<RefMut<'a, [T]>> {
+        if !is_key_of::<[T]>(self.key) {
+            return None;
+        }
+        // SAFETY: the range was checked to lie inside the slice, which is valid, and is one of elements; the pin is mutable.
+        unsafe {
+            let first = self.pin.resident().object().add(self.from.into()).cast::<T>();
+            let elements = NonNull::slice_from_raw_parts(first, usize::from(self.to - self.from) / size_of::<T>());
+            Some(RefMut::new(elements, self.pin))
+        }
+    }
+
+    /// The guard of the first element that was asked for; `None`: it was not pinned as a slice of `T`.
+    pub fn change_element<T: Durable>(self) -> Option<RefMut<'a, T>> {
+        if !is_key_of::<[T]>(self.key) || self.from >= self.to {
+            return None;
+        }
+        // SAFETY: as in `change_elements`; the range is not empty.
+        unsafe {
+            let first = self.pin.resident().object().add(self.from.into()).cast::<T>();
+            Some(RefMut::new(first, self.pin))
+        }
+    }
+}
+
+/// An object that was admitted and waits for its value: a mutable guard until it is filled.
+#[must_use = "an object that is not filled stays a mutable guard"]
+pub struct Admitted<'a> {
+    resident: Resident,
+    id: ObjectId,
+    key: &'static TypeKey,
+    attention: &'a &'a Attention,
 }
 
 /// The engine is borrowed for as long as this lives.
@@ -49,16 +132,27 @@ impl Drop for Busy<'_> {
 /// An object that is larger than the dirty limit is being filled: no snapshot can hold it.
 struct Filling<'b>(&'b Attention);
 
-impl<'b> Filling<'b> {
+impl Drop for Filling<'_> {
+    fn drop(&mut self) {
+        self.0.fill(false);
+    }
+}
+
+/// Counts as a mutable guard, and nothing else.
+struct Opened<'b>(&'b Attention);
+
+impl<'b> Opened<'b> {
     fn new(attention: &'b Attention) -> Self {
-        attention.fill(true);
+        attention.opened();
         Self(attention)
     }
 }
 
-impl Drop for Filling<'_> {
+impl Drop for Opened<'_> {
     fn drop(&mut self) {
-        self.0.fill(false);
+        if self.0.closed() {
+            self.0.settle();
+        }
     }
 }
 
@@ -102,7 +196,13 @@ where
         mut operation: impl FnMut(&mut Engine<'m, D, P, R, S>) -> Result<T, EngineError<D>>,
     ) -> Result<T, EngineError<D>> {
         loop {
-            let result = self.seize(&mut operation).unwrap_or(Err(Error::Reentered));
+            if !self.attention.begin() {
+                return Err(Error::Reentered);
+            }
+            let busy = Busy(self.attention);
+            // SAFETY: as in `seize`.
+            let result = operation(unsafe { &mut *self.engine.get() });
+            drop(busy);
             if self.attention.is_raised() {
                 self.attention.settle();
             }
@@ -125,184 +225,260 @@ where
         Some(operation(unsafe { &mut *self.engine.get() }))
     }
 
-    /// Runs a hit on the engine; an alarm that waits when it is over is served.
+    /// Runs a hit on the engine. If an alarm waits when it is over, `undo` takes it back, and there was none: who then asks again
+    /// with more care serves the alarm.
     #[inline]
-    fn quickly<T>(&self, hit: impl FnOnce(&mut Engine<'m, D, P, R, S>) -> Option<T>) -> Option<T> {
-        let found = self.seize(hit).flatten();
-        if self.attention.is_raised() {
-            self.attention.settle();
+    fn quickly(
+        &self,
+        hit: impl FnOnce(&mut Engine<'m, D, P, R, S>) -> Option<Resident>,
+        undo: impl FnOnce(&Attention, Resident),
+    ) -> Option<Resident> {
+        let attention = self.attention;
+        if !attention.begin_hit() {
+            return None;
+        }
+        let busy = Busy(attention);
+        // SAFETY: as in `seize`: nothing was going on, so that the engine was not busy.
+        let found = hit(unsafe { &mut *self.engine.get() });
+        core::mem::forget(busy);
+        if attention.end_hit() {
+            undo(attention, found?);
+            return None;
         }
         found
     }
 
     /// Once, whatever the types.
     #[inline(never)]
-    fn hit_shared(&self, id: ObjectId, fingerprint: u64) -> Option<(Pin<'m>, Resident)> {
-        self.quickly(|engine| engine.hit_shared(id, fingerprint))
+    fn hit_shared(&self, index: usize, generation: i32, key: &'static TypeKey) -> Option<Resident> {
+        self.quickly(|engine| engine.hit_shared(index, generation, key), |_, resident| resident.unpin_quickly())
     }
 
     /// Once, whatever the types.
     #[inline(never)]
-    fn hit_mutable(&self, id: ObjectId, fingerprint: u64) -> Option<(Pin<'m>, Resident, Opened<'m>)> {
-        self.quickly(|engine| {
-            let (pin, resident) = engine.hit_mutable(id, fingerprint)?;
-            Some((pin, resident, Opened::new(self.attention)))
-        })
+    fn hit_mutable(&self, index: usize, generation: i32, key: &'static TypeKey) -> Option<Resident> {
+        let undo = |attention: &Attention, resident: Resident| {
+            resident.unpin_mutable_quickly();
+            attention.closed();
+        };
+        self.quickly(|engine| engine.hit_mutable(index, generation, key), undo)
     }
 
-    /// Reads an object that is resident; `None`: [`get`](Self::get) knows more.
+    /// Reads an object that is resident, outside of transactions; `None`: [`pin`](Self::pin) knows more.
     #[inline]
     pub fn get_resident<'a, T: ?Sized + DurableObject>(&'a self, handle: impl Handle<T> + 'a) -> Option<Ref<'a, T>> {
-        let (pin, resident) = self.hit_shared(handle.object_id(), T::FINGERPRINT)?;
-        // SAFETY: as in `get`.
-        Some(unsafe { Ref::new(value::<T>(resident), pin) })
+        let id = handle.object_id();
+        let resident = self.hit_shared(id.index.into(), id.generation.into(), type_key::<T>())?;
+        // SAFETY: as in `Pinned::read`.
+        Some(unsafe { Ref::new(value::<T>(resident), Pin::new(resident, &self.attention)) })
     }
 
-    /// Changes an object that is resident and dirty; `None`: [`get_mut`](Self::get_mut) knows more.
+    /// Changes an object that is resident and dirty, outside of transactions; `None`: [`pin_mut`](Self::pin_mut) knows more.
     #[inline]
     pub fn get_dirty_mut<'a, T: ?Sized + DurableObject>(
         &'a self,
         handle: impl HandleMut<T> + 'a,
     ) -> Option<RefMut<'a, T>> {
-        let (pin, resident, open) = self.hit_mutable(handle.object_id(), T::FINGERPRINT)?;
-        // SAFETY: as in `get`; the pin is mutable.
-        Some(unsafe { RefMut::new(value::<T>(resident), pin, open) })
+        let id = handle.object_id();
+        let resident = self.hit_mutable(id.index.into(), id.generation.into(), type_key::<T>())?;
+        // SAFETY: as in `PinnedMut::change`.
+        Some(unsafe { RefMut::new(value::<T>(resident), PinMut::new(resident, &self.attention)) })
     }
 
-    /// Reads an object. A hit costs no list walk and no bus traffic, a miss one read and what evicting others costs.
+    /// Pins an object to read it. A hit costs no list walk and no bus traffic, a miss one read and what evicting others costs.
     ///
     /// # Errors
     ///
     /// [`Error::Stale`], [`Error::TypeMismatch`], [`Error::AlreadyBorrowed`], [`Error::RamFull`], [`Error::Damaged`], the device's.
-    pub fn get<'a, T: ?Sized + DurableObject>(
-        &'a self,
-        handle: impl Handle<T> + 'a,
-    ) -> Result<Ref<'a, T>, EngineError<D>> {
-        let (pin, resident) = self.with(|engine| engine.obtain_shared(handle.object_id(), &type_key::<T>()))?;
-        // SAFETY: the fingerprint is T's and a load has checked the value; the pin keeps it.
-        Ok(unsafe { Ref::new(value::<T>(resident), pin) })
+    pub fn pin(&self, id: ObjectId, key: &'static TypeKey) -> Result<Pinned<'_>, EngineError<D>> {
+        let resident = self.with(|engine| engine.obtain_shared(id, key))?;
+        Ok(Pinned { pin: Pin::new(resident, &self.attention), key })
     }
 
-    /// Changes an object: all of it counts as dirty from here on.
+    /// Pins an object to change it: all of it counts as dirty from here on.
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get); [`Error::DirtyLimit`], [`Error::PendingFull`], [`Error::TooLargeToChange`].
-    pub fn get_mut<'a, T: ?Sized + DurableObject>(
-        &'a self,
-        handle: impl HandleMut<T> + 'a,
-    ) -> Result<RefMut<'a, T>, EngineError<D>> {
-        let (pin, resident, open) = self.with(|engine| {
-            let (pin, resident) = engine.obtain_mutable(handle.object_id(), &type_key::<T>())?;
-            Ok((pin, resident, Opened::new(self.attention)))
-        })?;
-        // SAFETY: as in `get`; the pin is mutable.
-        Ok(unsafe { RefMut::new(value::<T>(resident), pin, open) })
+    /// As [`pin`](Self::pin); [`Error::DirtyLimit`], [`Error::PendingFull`], [`Error::TooLargeToChange`].
+    pub fn pin_mut(&self, id: ObjectId, key: &'static TypeKey) -> Result<PinnedMut<'_>, EngineError<D>> {
+        self.pin_any(id, key, None)
     }
 
-    /// Changes the elements `range` of a slice object: only they count as dirty, in steps of 8 bytes.
+    /// Pins a slice object, whose elements have `element` bytes, to change the elements `range`: only they count as dirty, in steps
+    /// of 8 bytes.
     ///
     /// # Errors
     ///
-    /// As [`get_mut`](Self::get_mut); [`Error::OutOfBounds`].
-    pub fn get_range_mut<'a, T: Durable>(
-        &'a self,
-        handle: impl HandleMut<[T]> + 'a,
-        range: core::ops::Range<usize>,
-    ) -> Result<RefMut<'a, [T]>, EngineError<D>> {
-        let key = type_key::<[T]>();
-        let id = handle.object_id();
-        let (pin, resident, open) = self.with(|engine| {
-            let resident = engine.obtain(id, &key)?;
-            let len = object_size(resident) / size_of::<T>();
-            if range.start > range.end || range.end > len {
-                return Err(Error::OutOfBounds);
-            }
-            let bytes = (range.start * size_of::<T>(), range.end * size_of::<T>());
-            let (pin, resident) = engine.obtain_range(id, &key, bytes)?;
-            Ok((pin, resident, Opened::new(self.attention)))
-        })?;
-        // SAFETY: the range lies inside the slice, which is valid; the pin is mutable.
-        unsafe {
-            let first = resident.object().cast::<T>().add(range.start);
-            let elements = NonNull::slice_from_raw_parts(first, range.end - range.start);
-            Ok(RefMut::new(elements, pin, open))
-        }
-    }
-
-    /// Changes one element of a slice object.
-    ///
-    /// # Errors
-    ///
-    /// As [`get_range_mut`](Self::get_range_mut).
-    pub fn get_element_mut<'a, T: Durable>(
-        &'a self,
-        handle: impl HandleMut<[T]> + 'a,
-        index: usize,
-    ) -> Result<RefMut<'a, T>, EngineError<D>> {
-        let key = type_key::<[T]>();
-        let id = handle.object_id();
-        let from = index.checked_mul(size_of::<T>()).ok_or(Error::OutOfBounds)?;
-        let (pin, resident, open) = self.with(|engine| {
-            let resident = engine.obtain(id, &key)?;
-            if index >= object_size(resident) / size_of::<T>() {
-                return Err(Error::OutOfBounds);
-            }
-            let (pin, resident) = engine.obtain_range(id, &key, (from, from + size_of::<T>()))?;
-            Ok((pin, resident, Opened::new(self.attention)))
-        })?;
-        // SAFETY: the element lies inside the slice, which is valid; the pin is mutable.
-        unsafe { Ok(RefMut::new(resident.object().cast::<T>().add(index), pin, open)) }
-    }
-
-    /// Admits an object whose bytes `fill` initialises in place. `heap` frees it when the handle is dropped.
-    ///
-    /// # Safety
-    ///
-    /// `fill` makes the `size` bytes behind its argument a valid `T` (they are zeroed before); `size` is a size that
-    /// `T` can have.
-    unsafe fn allocate_raw<'h, T: ?Sized + DurableObject>(
+    /// As [`pin_mut`](Self::pin_mut); [`Error::OutOfBounds`].
+    pub fn pin_range(
         &self,
-        size: usize,
-        fill: impl FnOnce(NonNull<u8>),
-        heap: &'h dyn Release,
-    ) -> Result<Owned<'h, T>, EngineError<D>> {
-        // An object that is being filled is no state to commit: it counts as a mutable guard, from here to the end.
-        let (id, pin, resident, _open, _filling) = self.with(|engine| {
-            let (id, pin, resident) = engine.admit_object(size, &type_key::<T>())?;
-            let filling = (!engine.is_dirty(id.index)).then(|| Filling::new(self.attention));
-            Ok((id, pin, resident, Opened::new(self.attention), filling))
-        })?;
-        // If `fill` unwinds, the object is freed, never read.
-        let owned = Owned::new(id, heap);
-        fill(resident.object());
-        // SAFETY: the value is valid now, and the mutable pin is ours.
-        unsafe { T::initialise_padding(value::<T>(resident).as_ptr()) };
-        drop(pin);
-        match self.with(|engine| engine.write_through(id.index)) {
-            Ok(()) => Ok(owned),
-            Err(error) => Err(error),
-        }
+        id: ObjectId,
+        key: &'static TypeKey,
+        element: usize,
+        range: &Range<usize>,
+    ) -> Result<PinnedMut<'_>, EngineError<D>> {
+        // Beyond the address space is beyond the object.
+        let bytes = (range.start.saturating_mul(element), range.end.saturating_mul(element));
+        self.pin_any(id, key, Some(bytes))
     }
 
-    /// Allocates an object. With room: no bus traffic; larger than the dirty limit: one write.
+    fn pin_any(
+        &self,
+        id: ObjectId,
+        key: &'static TypeKey,
+        range: Option<(usize, usize)>,
+    ) -> Result<PinnedMut<'_>, EngineError<D>> {
+        let resident = self.with(|engine| engine.obtain_mutable(id, key, range))?;
+        // No object has more bytes than that.
+        let (from, to) = range.map_or((0, resident.size() as u16), |(from, to)| (from as u16, to as u16));
+        Ok(PinnedMut { pin: PinMut::new(resident, &self.attention), key, from, to })
+    }
+
+    /// Admits an object of `size` bytes, which must be a size that the type can have. With room: no bus traffic.
     ///
     /// # Errors
     ///
     /// [`Error::StorageFull`], [`Error::RamFull`], [`Error::ObjectsFull`], [`Error::TypesFull`], [`Error::DirtyLimit`],
     /// [`Error::PendingFull`], [`Error::TooLarge`], the device's.
-    pub fn allocate<'h, T: Durable>(&self, value: T, heap: &'h dyn Release) -> Result<Owned<'h, T>, EngineError<D>> {
-        // SAFETY: the closure writes a T.
-        unsafe { self.allocate_raw(size_of::<T>(), |to| to.cast::<T>().write(value), heap) }
+    #[inline(never)]
+    pub fn admit(&self, size: usize, key: &'static TypeKey) -> Result<Admitted<'_>, EngineError<D>> {
+        let (index, resident) = self.with(|engine| engine.admit_object(size, key))?;
+        let id = ObjectId { index, generation: resident.generation() as u16 };
+        Ok(Admitted { resident, id, key, attention: &self.attention })
     }
 
-    /// Allocates a slice of `len` elements, each made in place by `element`.
+    /// Admits an object if nothing that needs more care is going on, and there is room: `None`, then [`admit`](Self::admit) knows
+    /// more. Once, whatever the types.
+    #[inline(never)]
+    fn admit_quickly(&self, size: usize, key: &'static TypeKey) -> Option<(u16, Resident)> {
+        let attention = self.attention;
+        if !attention.begin_hit() {
+            return None;
+        }
+        attention.changes();
+        let busy = Busy(attention);
+        // SAFETY: as in `seize`: nothing was going on, so that the engine was not busy.
+        let admitted = unsafe { &mut *self.engine.get() }.admit_object(size, key).ok();
+        core::mem::forget(busy);
+        // An alarm that waits is served when the object has been filled: it counts as a mutable guard.
+        attention.end_hit();
+        admitted
+    }
+
+    /// Frees the object with this id, if it is still there: infallible, without bus traffic.
+    pub fn release(&self, id: ObjectId) {
+        if self.attention.begin() {
+            let busy = Busy(self.attention);
+            // SAFETY: as in `seize`.
+            unsafe { &mut *self.engine.get() }.free_id(id);
+            drop(busy);
+            self.attention.settle();
+        }
+    }
+
+    /// Fills an admitted object: `fill` initialises its bytes in place. `heap` frees it when the handle is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TypeMismatch`] if it was not admitted by this heap, as a `T` of `size` bytes; then it stays a mutable guard. The
+    /// device's, for one that is written through.
+    ///
+    /// # Safety
+    ///
+    /// `fill` makes the `size` bytes behind its argument a valid `T`.
+    #[inline]
+    unsafe fn fill_raw<'h, T: ?Sized + DurableObject>(
+        &'h self,
+        admitted: Admitted<'h>,
+        size: usize,
+        fill: impl FnOnce(NonNull<u8>),
+        heap: &'h dyn Release,
+    ) -> Result<Owned<'h, T>, EngineError<D>> {
+        let Admitted { resident, id, key, attention } = admitted;
+        if !core::ptr::eq(attention, &raw const self.attention) || !is_key_of::<T>(key) || size != resident.size() {
+            return Err(Error::TypeMismatch);
+        }
+        // SAFETY: it is this heap's, and was admitted as this; the caller's word.
+        unsafe { self.fill_unchecked(resident, id, size, fill, heap) }
+    }
+
+    /// # Safety
+    ///
+    /// As [`fill_raw`](Self::fill_raw); the object was admitted by this heap for a `T` of `size` bytes, and is still to be filled.
+    #[inline]
+    unsafe fn fill_unchecked<'h, T: ?Sized + DurableObject>(
+        &'h self,
+        resident: Resident,
+        id: ObjectId,
+        size: usize,
+        fill: impl FnOnce(NonNull<u8>),
+        heap: &'h dyn Release,
+    ) -> Result<Owned<'h, T>, EngineError<D>> {
+        // If `fill` unwinds, the object is freed, never read.
+        let owned = Owned::new(id, heap);
+        let pin = PinMut::new(resident, &self.attention);
+        fill(resident.object());
+        // SAFETY: the value is valid now, and the mutable pin is ours.
+        unsafe { T::initialise_padding(T::from_raw(resident.object(), size).as_ptr()) };
+        if resident.is_dirty() {
+            return Ok(owned);
+        }
+        self.write_through(id, pin)?;
+        Ok(owned)
+    }
+
+    /// Writes a new object that is larger than the dirty limit to its place. Until then it counts as a mutable guard.
+    #[cold]
+    fn write_through(&self, id: ObjectId, pin: PinMut<'_>) -> Result<(), EngineError<D>> {
+        let _open = Opened::new(self.attention);
+        let _filling = Filling(self.attention);
+        drop(pin);
+        self.with(|engine| engine.write_through(id.index))
+    }
+
+    /// Allocates an object with this value. `admit` is asked to [`admit`](Self::admit) it if that takes more than a look.
+    ///
+    /// # Errors
+    ///
+    /// Those of `admit`; [`Error::TypeMismatch`] if it has admitted something else, or to another heap; the device's, for an object
+    /// that is larger than the dirty limit.
+    #[inline]
+    pub fn allocate<'h, T: Durable>(
+        &'h self,
+        value: T,
+        heap: &'h dyn Release,
+        admit: impl FnOnce(usize, &'static TypeKey) -> Result<Admitted<'h>, EngineError<D>>,
+    ) -> Result<Owned<'h, T>, EngineError<D>> {
+        let (size, key) = (size_of::<T>(), type_key::<T>());
+        let from = &raw const value;
+        let fill = |to: NonNull<u8>| {
+            if align_of::<T>() < 4 || size < 64 {
+                // SAFETY: the object has room for a T; durable types are plain data, for which a copy is a move.
+                unsafe { to.cast::<T>().write(from.read()) }
+            } else {
+                // SAFETY: as above, and both are aligned as a T.
+                unsafe { move_words(from.cast(), to, size) }
+            }
+        };
+        match self.admit_quickly(size, key) {
+            Some((index, resident)) => {
+                let id = ObjectId { index, generation: resident.generation() as u16 };
+                // SAFETY: it was just admitted; the closure writes a T.
+                unsafe { self.fill_unchecked(resident, id, size, fill, heap) }
+            }
+            // SAFETY: the closure writes a T.
+            None => unsafe { self.fill_raw(admit(size, key)?, size, fill, heap) },
+        }
+    }
+
+    /// Makes the `len` elements of an admitted slice in place.
     ///
     /// # Errors
     ///
     /// As [`allocate`](Self::allocate).
-    pub fn allocate_slice_with<'h, T: Durable>(
-        &self,
+    pub fn fill_slice_with<'h, T: Durable>(
+        &'h self,
+        admitted: Admitted<'h>,
         len: usize,
         mut element: impl FnMut(usize) -> T,
         heap: &'h dyn Release,
@@ -315,31 +491,35 @@ where
             }
         };
         // SAFETY: the closure writes `len` elements.
-        unsafe { self.allocate_raw(size, fill, heap) }
+        unsafe { self.fill_raw(admitted, size, fill, heap) }
     }
 
-    /// Allocates an object that `fill` builds in place, without a copy on the stack. The memory is zeroed before.
+    /// Lets `fill` build an admitted object in place, without a copy on the stack. Its memory is zeroed before.
     ///
     /// # Errors
     ///
     /// As [`allocate`](Self::allocate).
-    pub fn allocate_with<'h, T: Durable>(
-        &self,
+    pub fn fill_with<'h, T: Durable>(
+        &'h self,
+        admitted: Admitted<'h>,
         fill: impl for<'s> FnOnce(Slot<'s, T>) -> Filled<'s, T>,
         heap: &'h dyn Release,
     ) -> Result<Owned<'h, T>, EngineError<D>> {
         let fill = |to: NonNull<u8>| {
             // SAFETY: the object's bytes are ours alone until `fill` returns.
-            let slot = Slot(unsafe { to.cast::<MaybeUninit<T>>().as_mut() }, core::marker::PhantomData);
-            let _filled = fill(slot);
+            let memory = unsafe {
+                to.write_bytes(0, size_of::<T>());
+                to.cast::<MaybeUninit<T>>().as_mut()
+            };
+            let _filled = fill(Slot(memory, core::marker::PhantomData));
         };
         // SAFETY: `fill` cannot return without a `Filled` of its own slot (its lifetime is invariant and its own),
         // which is made only once the slot is initialised.
-        unsafe { self.allocate_raw(size_of::<T>(), fill, heap) }
+        unsafe { self.fill_raw(admitted, size_of::<T>(), fill, heap) }
     }
 }
 
-/// A place for a new object, see [`Objects::allocate_with`].
+/// A place for a new object, see [`Objects::fill_with`].
 pub struct Slot<'s, T>(&'s mut MaybeUninit<T>, core::marker::PhantomData<fn(&'s ()) -> &'s ()>);
 
 /// The proof that a [`Slot`] was filled.
@@ -380,12 +560,7 @@ impl<'s, T: Durable> Slot<'s, T> {
     }
 }
 
-fn object_size(resident: Resident) -> usize {
-    // SAFETY: the header is never lent to guards; it is read for the length of this call only.
-    usize::from(BlockHeader::from_bytes(unsafe { resident.block_bytes(crate::block::HEADER) }).size)
-}
-
 #[inline]
 fn value<T: ?Sized + DurableObject>(resident: Resident) -> NonNull<T> {
-    T::from_raw(resident.object(), object_size(resident))
+    T::from_raw(resident.object(), resident.size())
 }

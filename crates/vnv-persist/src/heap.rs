@@ -12,11 +12,12 @@ use crate::roots::Roots;
 use crate::transaction::Transaction;
 use core::cell::{Cell, RefCell};
 use core::fmt::Debug;
+use core::ops::Range;
 use vnv_alloc::{FirstFit, OffsetAllocator};
-use vnv_core::engine::{Collected, Engine, EngineError};
+use vnv_core::engine::{Collected, Engine, EngineError, TypeKey};
 use vnv_core::{
-    Adaptive, Advice, Durable, DurableObject, Error, Filled, Handle, HandleMut, Link, ObjectId, Objects, Owned, Policy,
-    Ref, RefMut, Release, Slot, Workspace, type_key,
+    Adaptive, Admitted, Advice, Durable, DurableObject, Error, Filled, Handle, HandleMut, Link, ObjectId, Objects,
+    Owned, Pinned, PinnedMut, Policy, Ref, RefMut, Release, Slot, Workspace, type_key,
 };
 use vnv_storage::{Device, fault};
 
@@ -295,7 +296,6 @@ where
         &'a self,
         handle: impl Handle<T> + 'a,
     ) -> Result<Ref<'a, T>, EngineError<D>> {
-        self.outside()?;
         let id = handle.object_id();
         match self.objects.get_resident(Link::<T>::from_id(id)) {
             Some(object) => Ok(object),
@@ -306,7 +306,17 @@ where
     /// [`get`](Self::get), if the object is not resident, or cannot be borrowed.
     #[inline(never)]
     fn get_missed<T: ?Sized + DurableObject>(&self, id: ObjectId) -> Result<Ref<'_, T>, EngineError<D>> {
-        self.with_room(|| self.objects.get(Link::<T>::from_id(id)))
+        self.outside()?;
+        self.get_any(id)
+    }
+
+    pub(crate) fn get_any<T: ?Sized + DurableObject>(&self, id: ObjectId) -> Result<Ref<'_, T>, EngineError<D>> {
+        self.pin(id, type_key::<T>())?.read().ok_or(Error::TypeMismatch)
+    }
+
+    /// Once, whatever the types.
+    fn pin(&self, id: ObjectId, key: &'static TypeKey) -> Result<Pinned<'_>, EngineError<D>> {
+        self.with_room(|| self.objects.pin(id, key))
     }
 
     /// Changes an object; all of it counts as dirty from here on.
@@ -319,7 +329,6 @@ where
         &'a self,
         handle: impl HandleMut<T> + 'a,
     ) -> Result<RefMut<'a, T>, EngineError<D>> {
-        self.outside()?;
         let id = handle.object_id();
         match self.objects.get_dirty_mut(Link::<T>::from_id(id)) {
             Some(object) => Ok(object),
@@ -330,7 +339,47 @@ where
     /// [`get_mut`](Self::get_mut), if the object is not resident and dirty, or cannot be borrowed.
     #[inline(never)]
     fn get_mut_missed<T: ?Sized + DurableObject>(&self, id: ObjectId) -> Result<RefMut<'_, T>, EngineError<D>> {
-        self.with_room(|| self.objects.get_mut(Link::<T>::from_id(id)))
+        self.outside()?;
+        self.get_mut_any(id)
+    }
+
+    pub(crate) fn get_mut_any<T: ?Sized + DurableObject>(&self, id: ObjectId) -> Result<RefMut<'_, T>, EngineError<D>> {
+        self.pin_mut(id, type_key::<T>())?.change().ok_or(Error::TypeMismatch)
+    }
+
+    /// Once, whatever the types.
+    fn pin_mut(&self, id: ObjectId, key: &'static TypeKey) -> Result<PinnedMut<'_>, EngineError<D>> {
+        self.with_room(|| self.objects.pin_mut(id, key))
+    }
+
+    /// Once, whatever the types.
+    fn pin_range(
+        &self,
+        id: ObjectId,
+        key: &'static TypeKey,
+        element: usize,
+        range: &Range<usize>,
+    ) -> Result<PinnedMut<'_>, EngineError<D>> {
+        self.with_room(|| self.objects.pin_range(id, key, element, range))
+    }
+
+    pub(crate) fn get_range_any<T: Durable>(
+        &self,
+        id: ObjectId,
+        range: &Range<usize>,
+    ) -> Result<RefMut<'_, [T]>, EngineError<D>> {
+        let pinned = self.pin_range(id, type_key::<[T]>(), size_of::<T>(), range)?;
+        pinned.change_elements().ok_or(Error::TypeMismatch)
+    }
+
+    pub(crate) fn get_element_any<T: Durable>(
+        &self,
+        id: ObjectId,
+        index: usize,
+    ) -> Result<RefMut<'_, T>, EngineError<D>> {
+        let range = index..index.checked_add(1).ok_or(Error::OutOfBounds)?;
+        let pinned = self.pin_range(id, type_key::<[T]>(), size_of::<T>(), &range)?;
+        pinned.change_element().ok_or(Error::TypeMismatch)
     }
 
     /// Changes elements of a slice object; only they count as dirty.
@@ -341,11 +390,10 @@ where
     pub fn get_range_mut<'a, T: Durable>(
         &'a self,
         handle: impl HandleMut<[T]> + 'a,
-        range: core::ops::Range<usize>,
+        range: Range<usize>,
     ) -> Result<RefMut<'a, [T]>, EngineError<D>> {
         self.outside()?;
-        let id = handle.object_id();
-        self.with_room(|| self.objects.get_range_mut(Link::<[T]>::from_id(id), range.clone()))
+        self.get_range_any(handle.object_id(), &range)
     }
 
     /// Changes one element of a slice object.
@@ -359,8 +407,7 @@ where
         index: usize,
     ) -> Result<RefMut<'a, T>, EngineError<D>> {
         self.outside()?;
-        let id = handle.object_id();
-        self.with_room(|| self.objects.get_element_mut(Link::<[T]>::from_id(id), index))
+        self.get_element_any(handle.object_id(), index)
     }
 
     /// Allocates an object. With room: no bus traffic.
@@ -371,18 +418,19 @@ where
     /// [`Error::PendingFull`], [`Error::TooLarge`], [`Error::TransactionRunning`], the device's; from inside an
     /// initialiser also [`Error::GuardOpen`].
     pub fn allocate<T: Durable>(&self, value: T) -> Result<Owned<'_, T>, EngineError<D>> {
-        self.outside()?;
-        self.allocate_any(value)
+        self.objects.allocate(value, self, |size, key| {
+            self.outside()?;
+            self.admit(size, key)
+        })
     }
 
     pub(crate) fn allocate_any<T: Durable>(&self, value: T) -> Result<Owned<'_, T>, EngineError<D>> {
-        let mut value = Some(value);
-        let key = type_key::<T>();
-        self.with_room(|| self.objects.with(|engine| engine.check_room(size_of::<T>(), &key)))?;
-        match value.take() {
-            Some(value) => self.objects.allocate(value, self),
-            None => Err(Error::Reentered),
-        }
+        self.objects.allocate(value, self, |size, key| self.admit(size, key))
+    }
+
+    /// Once, whatever the types.
+    fn admit(&self, size: usize, key: &'static TypeKey) -> Result<Admitted<'_>, EngineError<D>> {
+        self.with_room(|| self.objects.admit(size, key))
     }
 
     /// Allocates a slice of `len` elements, each made in place by `element`.
@@ -405,9 +453,8 @@ where
         element: impl FnMut(usize) -> T,
     ) -> Result<Owned<'_, [T]>, EngineError<D>> {
         let size = len.checked_mul(size_of::<T>()).ok_or(Error::TooLarge)?;
-        let key = type_key::<[T]>();
-        self.with_room(|| self.objects.with(|engine| engine.check_room(size, &key)))?;
-        self.objects.allocate_slice_with(len, element, self)
+        let admitted = self.admit(size, type_key::<[T]>())?;
+        self.objects.fill_slice_with(admitted, len, element, self)
     }
 
     /// Allocates an object that `fill` builds in place, without a copy on the stack.
@@ -427,9 +474,8 @@ where
         &self,
         fill: impl for<'s> FnOnce(Slot<'s, T>) -> Filled<'s, T>,
     ) -> Result<Owned<'_, T>, EngineError<D>> {
-        let key = type_key::<T>();
-        self.with_room(|| self.objects.with(|engine| engine.check_room(size_of::<T>(), &key)))?;
-        self.objects.allocate_with(fill, self)
+        let admitted = self.admit(size_of::<T>(), type_key::<T>())?;
+        self.objects.fill_with(admitted, fill, self)
     }
 
     /// Frees an object that a link or a weak handle names. Never touches the bus.
@@ -439,7 +485,7 @@ where
     /// [`Error::Stale`], [`Error::TypeMismatch`], [`Error::AlreadyBorrowed`], [`Error::TransactionRunning`].
     pub fn free<T: ?Sized + DurableObject>(&self, handle: impl HandleMut<T>) -> Result<(), EngineError<D>> {
         self.outside()?;
-        self.free_any(handle.object_id(), type_key::<T>().fingerprint)
+        self.free_any(handle.object_id(), T::FINGERPRINT)
     }
 
     pub(crate) fn free_any(&self, id: ObjectId, fingerprint: u64) -> Result<(), EngineError<D>> {
@@ -609,12 +655,7 @@ where
     S: OffsetAllocator,
 {
     fn release(&self, id: ObjectId) {
-        let _ = self.objects.with(|engine| {
-            if engine.id(id.index) == Some(id) {
-                engine.free(id.index);
-            }
-            Ok(())
-        });
+        self.objects.release(id);
     }
 
     fn disown(&self, id: ObjectId) {

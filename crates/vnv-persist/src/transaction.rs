@@ -5,8 +5,7 @@ use core::fmt::Debug;
 use vnv_alloc::OffsetAllocator;
 use vnv_core::engine::EngineError;
 use vnv_core::{
-    Advice, Durable, DurableObject, Error, Filled, Handle, HandleMut, Link, Owned, Policy, Ref, RefMut, Slot,
-    Workspace, type_key,
+    Advice, Durable, DurableObject, Error, Filled, Handle, HandleMut, Link, Owned, Policy, Ref, RefMut, Slot, Workspace,
 };
 use vnv_storage::Device;
 
@@ -56,8 +55,7 @@ where
         &'a self,
         handle: impl Handle<T> + 'a,
     ) -> Result<Ref<'a, T>, EngineError<D>> {
-        let id = handle.object_id();
-        self.heap.with_room(|| self.heap.objects.get(Link::<T>::from_id(id)))
+        self.heap.get_any(handle.object_id())
     }
 
     /// Changes an object, as [`Heap::get_mut`]. If it was dirty before the transaction, it is synced first: one write.
@@ -69,8 +67,7 @@ where
         &'a self,
         handle: impl HandleMut<T> + 'a,
     ) -> Result<RefMut<'a, T>, EngineError<D>> {
-        let id = handle.object_id();
-        self.heap.with_room(|| self.heap.objects.get_mut(Link::<T>::from_id(id)))
+        self.heap.get_mut_any(handle.object_id())
     }
 
     /// Changes one element of a slice object, as [`Heap::get_element_mut`].
@@ -83,8 +80,7 @@ where
         handle: impl HandleMut<[T]> + 'a,
         index: usize,
     ) -> Result<RefMut<'a, T>, EngineError<D>> {
-        let id = handle.object_id();
-        self.heap.with_room(|| self.heap.objects.get_element_mut(Link::<[T]>::from_id(id), index))
+        self.heap.get_element_any(handle.object_id(), index)
     }
 
     /// Changes elements of a slice object, as [`Heap::get_range_mut`].
@@ -97,8 +93,7 @@ where
         handle: impl HandleMut<[T]> + 'a,
         range: core::ops::Range<usize>,
     ) -> Result<RefMut<'a, [T]>, EngineError<D>> {
-        let id = handle.object_id();
-        self.heap.with_room(|| self.heap.objects.get_range_mut(Link::<[T]>::from_id(id), range.clone()))
+        self.heap.get_range_any(handle.object_id(), &range)
     }
 
     /// Allocates an object, as [`Heap::allocate`]. After a rollback the handle is stale.
@@ -163,7 +158,7 @@ where
     ///
     /// As [`Heap::free`].
     pub fn free<T: ?Sized + DurableObject>(&self, handle: impl HandleMut<T>) -> Result<(), EngineError<D>> {
-        self.heap.free_any(handle.object_id(), type_key::<T>().fingerprint)
+        self.heap.free_any(handle.object_id(), T::FINGERPRINT)
     }
 
     /// Sets a root, as [`Heap::set_root`].

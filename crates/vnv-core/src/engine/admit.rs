@@ -1,9 +1,9 @@
 //! Admitting new objects and freeing old ones.
 
 use super::{ENTRY_BYTES, Engine, EngineError, TypeKey};
-use crate::arena::{Pin, Resident, ResidentHeader, state};
-use crate::block::{BlockHeader, HEADER};
-use crate::entry::{Entry, LAST_GENERATION, MAX_UNITS, NO_PLACE, ObjectId, SCHEMA_TYPE, flag};
+use crate::arena::{GONE, MUTABLE, Resident, ResidentHeader, bitmap_bytes, state};
+use crate::block::HEADER;
+use crate::entry::{Entry, Item, LAST_GENERATION, MAX_UNITS, NO_PLACE, ObjectId, SCHEMA_TYPE, flag};
 use crate::error::Error;
 use crate::memory::TypeInfo;
 use crate::policy::{Advice, Policy};
@@ -20,64 +20,28 @@ where
     R: OffsetAllocator,
     S: OffsetAllocator,
 {
-    /// Admits an object of `size` bytes and `key`'s type: a slot, a place, arena room, zeroed and mutably pinned.
-    /// No bus traffic with room. Objects larger than the dirty limit have to be written through by
-    /// [`write_through`](Self::write_through) once they are filled.
-    pub(crate) fn admit_object(
-        &mut self,
-        size: usize,
-        key: &TypeKey,
-    ) -> Result<(ObjectId, Pin<'m>, Resident), EngineError<D>> {
-        if self.geometry.guards != 0 && self.attention.pins() >= self.geometry.guards {
-            return Err(Error::TooManyGuards);
-        }
-        self.check_traceable(size, key)?;
-        let type_index = self.type_of(key)?;
-        let index = self.free_slot()?;
-        let resident = self.admit_at(index, size, type_index, key.is_slice)?;
-        let pin = Pin::mutable(resident, self.attention).ok_or(Error::AlreadyBorrowed)?;
-        self.set_flags(index, flag::OWNED, 0);
-        self.mark_grey(index);
-        self.mark_grey(u16::from(type_index));
-        Ok((ObjectId { index, generation: self.slot(index).generation() }, pin, resident))
-    }
-
-    /// Whether an object of `size` bytes would be admitted now: enters the type, makes arena room, changes nothing else.
-    ///
-    /// # Errors
-    ///
-    /// Those of an allocation.
-    pub fn check_room(&mut self, size: usize, key: &TypeKey) -> Result<(), EngineError<D>> {
-        self.check_traceable(size, key)?;
-        let type_index = self.type_of(key)?;
-        self.mark_grey(u16::from(type_index));
-        let index = self.free_slot()?;
-        let was_pending = index < self.used && self.word(index) & flag::PENDING != 0;
-        let resident = self.admit_at(index, size, type_index, key.is_slice)?;
-        // Nobody has seen the object: all of its admission is taken back, and the slot keeps its generation.
-        self.dirty -= self.dirty_cost(index, resident.header().state);
-        let entry = self.slot(index);
-        self.drop_copy(index);
-        self.space_free(entry.place(), entry.units());
-        if !was_pending {
-            self.dirty -= ENTRY_BYTES;
-        }
-        if !was_pending || self.mark.is_some() {
-            self.items_len -= 1;
-        }
-        self.release_slot(index, if was_pending { flag::PENDING } else { 0 });
-        Ok(())
-    }
-
     /// Whether a guard is open on the object.
     pub fn is_pinned(&self, index: u16) -> bool {
         self.resident(index).is_some_and(|resident| resident.header().pins != 0)
     }
 
     /// The row of a type; a type new to the image is entered, with its schema as an object.
-    fn type_of(&mut self, key: &TypeKey) -> Result<u8, EngineError<D>> {
-        let known = |info: &TypeInfo| info.is_used() && info.fingerprint() == key.fingerprint;
-        if let Some(row) = self.types.iter().position(known) {
+    ///
+    /// # Errors
+    ///
+    /// Those of an allocation.
+    pub fn type_of(&mut self, key: &'static TypeKey) -> Result<u8, EngineError<D>> {
+        match self.types.iter().position(|info| info.has_key(key)) {
+            Some(row) => Ok(row as u8 + 1),
+            None => self.enter_type(key),
+        }
+    }
+
+    /// The row of a type that the program uses for the first time.
+    #[cold]
+    #[inline(never)]
+    fn enter_type(&mut self, key: &'static TypeKey) -> Result<u8, EngineError<D>> {
+        if let Some(row) = self.types.iter_mut().position(|info| info.learns_key(key)) {
             return Ok(row as u8 + 1);
         }
         let (mut free, mut awaited) = (None, false);
@@ -94,7 +58,7 @@ where
         // What `open` would refuse must not be entered.
         Schema::parse(key.schema).map_err(|_| Error::TooLarge)?;
         let index = u16::from(row);
-        let resident = self.admit_at(index, key.schema.len(), SCHEMA_TYPE, false)?;
+        let (_, resident) = self.admit_any(key.schema.len(), None, index)?;
         let end = HEADER + key.schema.len();
         // SAFETY: the block was admitted for this many bytes a moment ago; nobody else refers to it.
         if let Some(object) = unsafe { resident.block_bytes_mut(self.block_len(index)) }.get_mut(HEADER..end) {
@@ -111,7 +75,7 @@ where
         }
         // Only a collection looks at it.
         self.advise(index, Advice::WontNeed);
-        self.set_type_info(row, TypeInfo::new(key.fingerprint, key.has_links, key.is_slice));
+        self.set_type_info(row, TypeInfo::of(key));
         Ok(row)
     }
 
@@ -126,7 +90,7 @@ where
             let buried = self.word(index) & (flag::DEAD | flag::PENDING) == flag::DEAD;
             if buried && self.slot(index).place() == NO_PLACE && !self.is_pinned(index) {
                 self.drop_copy(index);
-                self.release_slot(index, 0);
+                self.release_slot(index, self.slot(index).generation(), 0);
             } else {
                 found = true;
             }
@@ -142,38 +106,69 @@ where
         if usize::from(self.used) < self.entries.len() { Ok(self.used) } else { Err(Error::ObjectsFull) }
     }
 
-    fn admit_at(
+    /// Admits an object of `size` bytes and `key`'s type: a slot, a place, arena room; pinned for changing it, and counted as open.
+    /// Its bytes are whatever stood there, but for padding behind them. No bus traffic with room. Objects larger than the
+    /// dirty limit have to be written through by [`write_through`](Self::write_through) once they are filled.
+    pub(crate) fn admit_object(
         &mut self,
-        index: u16,
         size: usize,
-        type_index: u8,
-        is_slice: bool,
-    ) -> Result<Resident, EngineError<D>> {
-        let unit = self.geometry.unit as usize;
-        let units = (HEADER + size).div_ceil(unit);
-        if units >= usize::from(MAX_UNITS) || size > usize::from(u16::MAX) {
+        key: &'static TypeKey,
+    ) -> Result<(u16, Resident), EngineError<D>> {
+        self.admit_any(size, Some(key), 0)
+    }
+
+    /// Admits an object of this type, or, without one, a schema at a free slot of its own, which is not pinned.
+    fn admit_any(
+        &mut self,
+        size: usize,
+        key: Option<&'static TypeKey>,
+        mut index: u16,
+    ) -> Result<(u16, Resident), EngineError<D>> {
+        let mut type_index = SCHEMA_TYPE;
+        let mut is_slice = false;
+        if let Some(key) = key {
+            if self.geometry.guards != 0 && self.attention.pins() >= self.geometry.guards {
+                return Err(Error::TooManyGuards);
+            }
+            self.check_traceable(size, key)?;
+            type_index = self.type_of(key)?;
+            is_slice = key.is_slice;
+            index = self.free_slot()?;
+        }
+        if size > usize::from(u16::MAX) {
             return Err(Error::TooLarge);
         }
-        let (units, block_len) = (units as u16, units * unit);
-        let pending = index < self.used && self.word(index) & flag::PENDING != 0;
-        let whole = self.geometry.whole_bytes(block_len);
-        let through = whole + ENTRY_BYTES > self.dirty_room();
-        let bytes = if through { 0 } else { whole } + if pending { 0 } else { ENTRY_BYTES };
-        let items = u16::from(!pending || self.mark.is_some());
+        let unit = self.geometry.unit as usize;
+        let block_len = (HEADER + size + unit - 1) & !(unit - 1);
+        let units = block_len >> self.unit_shift();
+        if units >= usize::from(MAX_UNITS) {
+            return Err(Error::TooLarge);
+        }
+        let units = units as u16;
+        let old = self.slot(index);
+        // A free slot has no copy, and no flag but this one.
+        let pending = old.word() & flag::PENDING;
+        let whole = self.whole_bytes(block_len);
+        let through = whole + ENTRY_BYTES > self.geometry.dirty_limit;
+        let bytes = if through { 0 } else { whole } + if pending != 0 { 0 } else { ENTRY_BYTES };
+        let items = u16::from(pending == 0 || self.mark.is_some());
         self.admit(bytes, items)?;
-        let offset = self.ram_allocate(block_len, is_slice)?;
-        let words = self.arena_words(block_len, is_slice);
-        // Making room may have synced others: the slot is still free, but the budgets are asked again.
-        let place = self.admit(bytes, items).and_then(|()| self.space_allocate(units));
-        let place = match place {
+        let bitmap = if is_slice { bitmap_bytes(block_len) } else { 0 };
+        // Less than 2^16: the object is, and the rest of its block less than a unit.
+        let words = (1 + (block_len + bitmap) / 8) as u16;
+        let known = if self.ram_stale { None } else { self.ram.allocate(words, 1) };
+        let (offset, still) = match known {
+            Some(offset) => (offset, Ok(())),
+            // Making room may have synced others: the slot is still free, but the budgets are asked again.
+            None => (self.ram_allocate(block_len, is_slice)?, self.admit(bytes, items)),
+        };
+        let place = match still.and_then(|()| self.space_allocate(units)) {
             Ok(place) => place,
             Err(error) => {
                 self.ram_free(offset, words);
                 return Err(error);
             }
         };
-        let generation = self.slot(index).generation();
-        let old = self.slot(index);
         if index == self.free_slots {
             self.free_slots = old.place();
         }
@@ -181,38 +176,50 @@ where
             self.used += 1;
         }
         self.mark_changed(index);
-        let flags = if pending { flag::PENDING } else { 0 };
-        let mut entry = Entry::new(place, generation, units, type_index, 0);
-        entry.set_word(flags | flag::UNWRITTEN);
-        self.change_slot(index, |slot| *slot = entry);
-        if items != 0 {
-            self.push_item(index, NO_PLACE);
+        if items != 0
+            && let Some(item) = self.items.get_mut(usize::from(self.items_len))
+        {
+            *item = Item::new(index, NO_PLACE, pending == 0);
+            self.items_len += 1;
         }
+        let mut entry = Entry::new(place, old.generation(), units, type_index, 0);
+        entry.set_resident(offset);
+        self.change_slot(index, |slot| *slot = entry);
+        self.dirty += bytes;
         // SAFETY: the allocator has just given this range to the block; the header is written at once.
         let resident = unsafe { self.arena.at(offset) };
         let transaction = if self.mark.is_some() { state::TRANSACTION } else { 0 };
         let dirty = if through { 0 } else { state::DIRTY };
         resident.set_header(ResidentHeader {
-            index,
-            word: self.slot(index).word(),
-            pins: 0,
+            generation: old.generation() as i16,
+            // Pending in any case: by its item of now, or of before.
+            word: flag::UNWRITTEN | flag::PENDING | if key.is_some() { flag::OWNED } else { 0 },
+            pins: if key.is_some() { MUTABLE } else { 0 },
             state: dirty | transaction | if is_slice { state::SLICE } else { 0 },
             hint: self.policy.loaded(),
         });
-        self.change_slot(index, |entry| entry.set_resident(offset));
-        self.dirty += bytes;
-        // SAFETY: the block belongs to nobody else yet.
-        let block = unsafe { resident.block_bytes_mut(block_len) };
-        block.fill(0);
-        let header = BlockHeader { crc: 0, size: size as u16, tag: 0 };
-        if let Some(bytes) = block.get_mut(..HEADER) {
-            bytes.copy_from_slice(&header.to_bytes());
-        }
+        // SAFETY: the block belongs to nobody else yet, and its length is a multiple of the unit, at least 8.
+        unsafe { resident.begin_block(size as u16, block_len) };
         if is_slice {
             // SAFETY: a slice's bitmap, of this block, not borrowed by anyone else.
             unsafe { resident.bitmap(block_len) }.clear();
         }
-        Ok(resident)
+        if key.is_some() {
+            if self.geometry.guards != 0 {
+                self.attention.pinned();
+            }
+            self.attention.opened();
+            if through {
+                self.attention.fill(true);
+            }
+        }
+        if self.marks.is_some() {
+            self.mark_grey(index);
+            if key.is_some() {
+                self.mark_grey(u16::from(type_index));
+            }
+        }
+        Ok((index, resident))
     }
 
     /// Writes a new object that is larger than the dirty limit to its place: one write. Others are left alone.
@@ -251,7 +258,24 @@ where
     /// An object that was never written gives everything back at once; another one's place and slot are free
     /// after the next commit. Inside a transaction the object is only marked, and freed when it commits.
     pub fn free(&mut self, index: u16) {
-        if !self.is_live(index) {
+        let entry = self.slot(index);
+        if entry.type_index() != 0 {
+            self.free_entry(index, entry);
+        }
+    }
+
+    /// Frees the object with this id, if it is still there.
+    pub(crate) fn free_id(&mut self, id: ObjectId) {
+        let entry = self.slot(id.index);
+        if entry.type_index() != 0 && entry.generation() == id.generation {
+            self.free_entry(id.index, entry);
+        }
+    }
+
+    fn free_entry(&mut self, index: u16, entry: Entry) {
+        let resident = self.copy_of(entry);
+        let word = resident.map_or(entry.word(), Resident::word);
+        if word & (flag::DEAD | flag::FREED_IN_TRANSACTION) != 0 {
             return;
         }
         if self.mark.is_some() {
@@ -259,41 +283,46 @@ where
             self.set_flags(index, flag::FREED_IN_TRANSACTION, flag::OWNED);
             return;
         }
-        self.set_flags(index, 0, flag::OWNED);
-        self.free_now(index);
+        self.free_now(index, entry, resident, word & !flag::OWNED);
     }
 
-    /// Frees an object outside of a transaction: its handles are stale from here on.
-    pub(super) fn free_now(&mut self, index: u16) {
+    /// Frees an object with these flags and tag outside of a transaction: its handles are stale from here on.
+    pub(super) fn free_now(&mut self, index: u16, mut entry: Entry, resident: Option<Resident>, word: u16) {
         let raised = u16::from(!fault!(KeepGeneration));
-        let generation = (self.slot(index).generation() + raised).min(LAST_GENERATION);
-        self.change_slot(index, |entry| entry.set_generation(generation));
-        if let Some(resident) = self.resident(index) {
-            let header = resident.header();
-            if header.state & state::DIRTY != 0 {
-                self.dirty -= self.dirty_cost(index, header.state);
-                if header.word & flag::UNWRITTEN == 0 {
-                    self.debt -= 1;
-                }
-                if header.word & flag::PENDING == 0 {
-                    self.dirty -= ENTRY_BYTES;
-                }
-                resident.update(|header| header.state &= !(state::DIRTY | state::PARTIAL));
+        entry.set_generation((entry.generation() + raised).min(LAST_GENERATION));
+        if let Some(resident) = resident {
+            let state = resident.state();
+            let block_len = usize::from(entry.units()) << self.unit_shift();
+            if state & state::DIRTY != 0 {
+                let whole = self.whole_bytes(block_len);
+                self.dirty -= if state & state::PARTIAL == 0 { whole } else { self.dirty_cost(index, state) };
+                self.debt -= u16::from(word & flag::UNWRITTEN == 0);
+                self.dirty -= if word & flag::PENDING == 0 { ENTRY_BYTES } else { 0 };
             }
-            resident.update(|header| header.state &= !(state::UNAPPLIED | state::TRANSACTION));
-            if header.pins == 0 {
-                self.drop_copy(index);
+            if resident.pins() != 0 {
+                // The copy stays as long as guards are open on it.
+                resident.update(|header| {
+                    header.word = word | flag::DEAD;
+                    header.generation = GONE;
+                    header.state &= !(state::DIRTY | state::PARTIAL | state::UNAPPLIED | state::TRANSACTION);
+                });
+                self.change_slot(index, |slot| *slot = entry);
+                self.mark_changed(index);
+                self.record_death(index);
+                return;
             }
+            let bitmap = if state & state::SLICE != 0 { bitmap_bytes(block_len) } else { 0 };
+            self.ram_free(entry.resident().unwrap_or(0), (1 + (block_len + bitmap) / 8) as u16);
         }
-        let word = self.word(index);
-        let entry = self.slot(index);
         let unknown = word & flag::UNWRITTEN != 0 || self.is_passing(word);
-        if unknown && word & flag::HAS_ITEM == 0 && self.resident(index).is_none() {
+        if unknown && word & flag::HAS_ITEM == 0 {
             self.space_free(entry.place(), entry.units());
-            self.release_slot(index, word & flag::PENDING);
+            self.release_slot(index, entry.generation(), word & flag::PENDING);
             return;
         }
-        self.set_flags(index, flag::DEAD, 0);
+        entry.set_word(word | flag::DEAD);
+        self.change_slot(index, |slot| *slot = entry);
+        self.mark_changed(index);
         self.record_death(index);
     }
 
@@ -316,8 +345,7 @@ where
     }
 
     /// Makes a slot free; a generation that is used up retires it.
-    pub(super) fn release_slot(&mut self, index: u16, flags: u16) {
-        let generation = self.slot(index).generation();
+    pub(super) fn release_slot(&mut self, index: u16, generation: u16, flags: u16) {
         let is_schema = usize::from(index) <= self.types.len();
         let chained = generation != LAST_GENERATION && !is_schema;
         let next = if chained { self.free_slots } else { 0 };
@@ -360,7 +388,7 @@ where
         self.free_slots = 0;
         for index in (0..self.used).rev() {
             if index != 0 && self.slot(index).type_index() == 0 {
-                self.release_slot(index, 0);
+                self.release_slot(index, self.slot(index).generation(), 0);
             }
         }
     }

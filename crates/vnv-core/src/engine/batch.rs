@@ -14,7 +14,7 @@ use vnv_storage::{Device, fault};
 /// The dirty limit is made room below in bursts of one part in so many of it.
 const WRITE_BACKS: u32 = 6;
 /// Bytes of a burst that is worth its transaction.
-const WORTHWHILE: u32 = 256;
+const WORTHWHILE: u32 = 512;
 
 /// A run of adjoining blocks.
 #[derive(Clone, Copy, Default)]

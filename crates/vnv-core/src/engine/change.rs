@@ -2,7 +2,7 @@
 
 use super::sync::count;
 use super::{ENTRY_BYTES, Engine, EngineError, TypeKey};
-use crate::arena::{Pin, Resident, state};
+use crate::arena::{Resident, state};
 use crate::block::{GRANULE, HEADER};
 use crate::entry::{ObjectId, flag};
 use crate::error::Error;
@@ -11,7 +11,7 @@ use core::fmt::Debug;
 use vnv_alloc::OffsetAllocator;
 use vnv_storage::{Device, fault};
 
-impl<'m, D, P, R, S> Engine<'m, D, P, R, S>
+impl<D, P, R, S> Engine<'_, D, P, R, S>
 where
     D: Device,
     D::Error: Debug,
@@ -19,48 +19,67 @@ where
     R: OffsetAllocator,
     S: OffsetAllocator,
 {
-    /// Obtains an object to read it.
-    pub(crate) fn obtain_shared(&mut self, id: ObjectId, key: &TypeKey) -> Result<(Pin<'m>, Resident), EngineError<D>> {
+    /// Obtains an object to read it, pinned.
+    pub(crate) fn obtain_shared(&mut self, id: ObjectId, key: &TypeKey) -> Result<Resident, EngineError<D>> {
         let was_resident = self.is_resident(id.index);
         let resident = self.obtain(id, key)?;
         self.may_pin(resident)?;
-        let pin = Pin::shared(resident, self.attention).ok_or(Error::AlreadyBorrowed)?;
+        if !resident.pin(self.attention) {
+            return Err(Error::AlreadyBorrowed);
+        }
         self.note_use(resident, was_resident);
-        Ok((pin, resident))
+        Ok(resident)
     }
 
-    /// Obtains an object to change all of it: it counts as dirty from here on.
+    /// Pins an object for changing it, and counts it as open.
+    fn pin_mutable(&self, resident: Resident) -> Result<Resident, EngineError<D>> {
+        if !resident.pin_mutable(self.attention) {
+            return Err(Error::AlreadyBorrowed);
+        }
+        self.attention.opened();
+        Ok(resident)
+    }
+
+    /// Obtains an object to change it, or the bytes `range` of it: they count as dirty from here on. It is pinned, and counted
+    /// as open.
     pub(crate) fn obtain_mutable(
         &mut self,
         id: ObjectId,
         key: &TypeKey,
-    ) -> Result<(Pin<'m>, Resident), EngineError<D>> {
+        range: Option<(usize, usize)>,
+    ) -> Result<Resident, EngineError<D>> {
         let was_resident = self.is_resident(id.index);
         let resident = self.obtain(id, key)?;
-        if self.marks.is_some() {
-            self.mark_grey(id.index);
+        if let Some((from, to)) = range
+            && (from > to || to > resident.size())
+        {
+            return Err(Error::OutOfBounds);
         }
-        if resident.header().pins != 0 {
+        self.mark_grey(id.index);
+        if resident.pins() != 0 {
             return Err(Error::AlreadyBorrowed);
         }
         self.may_pin(resident)?;
-        self.change_whole(id.index, resident)?;
-        let pin = Pin::mutable(resident, self.attention).ok_or(Error::AlreadyBorrowed)?;
+        match range {
+            None => self.change_whole(id.index, resident)?,
+            Some((from, to)) => self.change_range(id.index, resident, from, to)?,
+        }
+        self.pin_mutable(resident)?;
         self.note_use(resident, was_resident);
-        Ok((pin, resident))
+        Ok(resident)
     }
 
     /// Tells the policy of a use, once, when nothing can fail any more. A load has told it already.
     fn note_use(&mut self, resident: Resident, was_resident: bool) {
         if was_resident {
-            self.note_hit(resident);
+            resident.set_hint(self.policy.used(resident.hint()));
         }
     }
 
     /// Whether one more object may be pinned: each takes room in a resume record.
     fn may_pin(&self, resident: Resident) -> Result<(), EngineError<D>> {
         let guards = self.geometry.guards;
-        if guards != 0 && resident.header().pins == 0 && self.attention.pins() >= guards {
+        if guards != 0 && resident.pins() == 0 && self.attention.pins() >= guards {
             return Err(Error::TooManyGuards);
         }
         Ok(())
@@ -83,7 +102,7 @@ where
         }
     }
 
-    fn became_dirty(&mut self, resident: Resident, partial: bool) {
+    fn became_dirty(&mut self, index: u16, resident: Resident, partial: bool) {
         let header = resident.header();
         if header.state & state::DIRTY == 0 {
             if header.word & flag::UNWRITTEN == 0 {
@@ -94,7 +113,7 @@ where
                 self.dirty += ENTRY_BYTES;
             }
         }
-        self.mark_changed(header.index);
+        self.mark_changed(index);
         let transaction = if self.mark.is_some() { state::TRANSACTION } else { 0 };
         resident.update(|header| {
             let kept = header.state & !state::PARTIAL;
@@ -121,37 +140,15 @@ where
             return Ok(());
         }
         let whole = self.whole_cost(index);
-        if whole + ENTRY_BYTES > self.dirty_room() {
+        if whole + ENTRY_BYTES > self.geometry.dirty_limit {
             return Err(Error::TooLargeToChange);
         }
         let now = self.dirty_cost(index, state);
         let (entry, item) = self.entry_and_item(resident);
         self.admit((whole + entry).saturating_sub(now), item)?;
-        self.became_dirty(resident, false);
+        self.became_dirty(index, resident, false);
         self.dirty = self.dirty + whole - now;
         Ok(())
-    }
-
-    /// Obtains a slice object to change the bytes `from..to` of it.
-    pub(crate) fn obtain_range(
-        &mut self,
-        id: ObjectId,
-        key: &TypeKey,
-        (from, to): (usize, usize),
-    ) -> Result<(Pin<'m>, Resident), EngineError<D>> {
-        let was_resident = self.is_resident(id.index);
-        let resident = self.obtain(id, key)?;
-        if self.marks.is_some() {
-            self.mark_grey(id.index);
-        }
-        if resident.header().pins != 0 {
-            return Err(Error::AlreadyBorrowed);
-        }
-        self.may_pin(resident)?;
-        self.change_range(id.index, resident, from, to)?;
-        let pin = Pin::mutable(resident, self.attention).ok_or(Error::AlreadyBorrowed)?;
-        self.note_use(resident, was_resident);
-        Ok((pin, resident))
     }
 
     /// The granules that have to be saved with `first..last`: a torn write destroys whole rows, and the row of the block
@@ -200,7 +197,7 @@ where
                 cost = cost.saturating_add(GRANULE as u32).saturating_add_signed(4 * (1 - joined));
             }
         }
-        let room = self.dirty_room();
+        let room = self.geometry.dirty_limit;
         let whole = self.whole_cost(index);
         if cost >= whole && whole + ENTRY_BYTES <= room {
             return self.change_whole(index, resident);
@@ -211,7 +208,7 @@ where
         let (entry, item) = self.entry_and_item(resident);
         self.admit((cost + entry).saturating_sub(now), item)?;
         ranges.into_iter().flatten().for_each(|at| bitmap.set(at, true));
-        self.became_dirty(resident, true);
+        self.became_dirty(index, resident, true);
         self.dirty = self.dirty + cost - now;
         Ok(())
     }

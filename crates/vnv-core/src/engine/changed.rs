@@ -82,13 +82,13 @@ where
     /// The slots that may have changed: every one that is dirty, or has a flag or state that the next commit looks for, and their
     /// neighbours.
     pub fn changed(&self) -> Changed {
-        Changed::new(self.changed_groups, self.changed_shift, self.used)
+        Changed::new(self.changed_groups, u16::from(self.shifts >> 4), self.used)
     }
 
     /// A slot changes.
     pub(super) fn mark_changed(&mut self, index: u16) {
-        let group = u32::from(index >> self.changed_shift);
-        self.changed_groups |= 1u32.checked_shl(group).unwrap_or(0);
+        // No more than there are bits.
+        self.changed_groups |= 1 << (u32::from(index >> (self.shifts >> 4)) % u32::BITS);
     }
 
     /// After a commit: groups in which nothing is left to look for are unmarked.

@@ -132,7 +132,7 @@ where
             self.drop_copy(index);
         }
         if self.resident(index).is_none() {
-            self.release_slot(index, 0);
+            self.release_slot(index, entry.generation(), 0);
         }
     }
 }

@@ -1,24 +1,25 @@
 //! Hits: objects that are resident, and in the state in which a guard wants them. No list, no bus, a few dozen instructions.
 //! Whatever is not that simple is left to the operations in `load` and `change`, which also know why.
 
-use super::Engine;
-use crate::arena::{Pin, Resident, state};
-use crate::entry::{ObjectId, flag};
+use super::{Engine, TypeKey};
+use crate::arena::{Resident, state};
 use crate::policy::Policy;
 
-impl<'m, D, P: Policy, R, S> Engine<'m, D, P, R, S> {
-    /// A live, resident object of the type with this fingerprint.
+impl<D, P: Policy, R, S> Engine<'_, D, P, R, S> {
+    /// A live, resident object of `key`'s type.
     #[inline]
-    fn hit(&mut self, id: ObjectId, fingerprint: u64) -> Option<Resident> {
-        let entry = self.entries.get(usize::from(id.index))?;
-        let offset = entry.resident()?;
-        let info = self.types.get(usize::from(entry.type_index()).wrapping_sub(1))?;
-        if entry.generation() != id.generation || !info.is_used() || info.fingerprint() != fingerprint {
+    fn hit(&mut self, index: usize, generation: i32, key: &'static TypeKey) -> Option<Resident> {
+        let entry = self.entries.get(index)?;
+        let offset = entry.resident_bytes()?;
+        // SAFETY: arena invariant 2: the table holds only offsets of resident headers.
+        let resident = unsafe { self.arena.at_bytes(offset) };
+        // A copy of a freed object has a generation below 0, a handle has not.
+        if i32::from(resident.generation()) != generation {
             return None;
         }
-        // SAFETY: arena invariant 2: the table holds only offsets of resident headers.
-        let resident = unsafe { self.arena.at(offset) };
-        if resident.word() & (flag::DEAD | flag::FREED_IN_TRANSACTION) != 0 {
+        let row = usize::from(entry.type_index()).wrapping_sub(1);
+        let info = self.types.get_mut(row)?;
+        if !info.has_key(key) && !info.learns_key(key) {
             return None;
         }
         Some(resident)
@@ -26,36 +27,29 @@ impl<'m, D, P: Policy, R, S> Engine<'m, D, P, R, S> {
 
     /// Tells the policy of a hit, once for each use.
     #[inline]
-    pub(super) fn note_hit(&mut self, resident: Resident) {
+    fn note_hit(&mut self, resident: Resident) {
         resident.set_hint(self.policy.hit(resident.hint()));
     }
 
-    /// A hit, pinned for reading.
+    /// A hit, pinned for reading. Not where pinned objects are counted.
     #[inline]
-    pub(crate) fn hit_shared(&mut self, id: ObjectId, fingerprint: u64) -> Option<(Pin<'m>, Resident)> {
-        if self.geometry.guards != 0 {
-            // Pins are counted against a limit.
-            return None;
-        }
-        let resident = self.hit(id, fingerprint)?;
-        let pin = Pin::shared(resident, self.attention)?;
+    pub(crate) fn hit_shared(&mut self, index: usize, generation: i32, key: &'static TypeKey) -> Option<Resident> {
+        let resident = self.hit(index, generation, key)?;
         self.note_hit(resident);
-        Some((pin, resident))
+        if resident.pin_quickly() { Some(resident) } else { None }
     }
 
-    /// A hit on an object all of which is dirty already, pinned for changing it; not while a transaction or a collection wants to
-    /// know of changes.
+    /// A hit on an object all of which is dirty already, pinned for changing it and counted as open; not where pinned objects are
+    /// counted, nor while a transaction or a collection wants to know of changes.
     #[inline]
-    pub(crate) fn hit_mutable(&mut self, id: ObjectId, fingerprint: u64) -> Option<(Pin<'m>, Resident)> {
-        if self.geometry.guards != 0 || self.mark.is_some() || self.marks.is_some() {
+    pub(crate) fn hit_mutable(&mut self, index: usize, generation: i32, key: &'static TypeKey) -> Option<Resident> {
+        let resident = self.hit(index, generation, key)?;
+        let dirty = resident.state() & (state::DIRTY | state::PARTIAL) == state::DIRTY;
+        if !dirty || !resident.pin_mutable_quickly() {
             return None;
         }
-        let resident = self.hit(id, fingerprint)?;
-        if resident.state() & (state::DIRTY | state::PARTIAL) != state::DIRTY {
-            return None;
-        }
-        let pin = Pin::mutable(resident, self.attention)?;
         self.note_hit(resident);
-        Some((pin, resident))
+        self.attention.opened();
+        Some(resident)
     }
 }

@@ -51,7 +51,7 @@ where
         // SAFETY: the allocator has just given this range to the block; the header is written at once.
         let resident = unsafe { self.arena.at(offset) };
         resident.set_header(ResidentHeader {
-            index,
+            generation: entry.generation() as i16,
             word: entry.word(),
             pins: 0,
             state: if is_slice { state::SLICE } else { 0 },

@@ -24,7 +24,7 @@ pub use resume::KEPT_BYTES;
 pub use snapshot::PARTIAL;
 pub use trace::Collected;
 
-use crate::arena::{Arena, Resident, bitmap_bytes, state};
+use crate::arena::{Arena, GONE, Resident, bitmap_bytes, state};
 use crate::attention::Attention;
 use crate::block::Identity;
 use crate::entry::{Entry, Item, NO_PLACE, ObjectId, SCHEMA_TYPE, TAG_MASK, flag};
@@ -71,11 +71,6 @@ impl Geometry {
         if self.guards == 0 { 0 } else { KEPT_BYTES }
     }
 
-    /// Snapshot bytes of a dirty object whose block has so many bytes, its entry aside.
-    const fn whole_bytes(&self, block_len: usize) -> u32 {
-        block_len as u32 - 6 + self.resume_bytes()
-    }
-
     /// Bytes that a resume record takes besides dirty objects.
     #[must_use]
     pub const fn resume_fixed(guards: u16) -> u32 {
@@ -83,26 +78,44 @@ impl Geometry {
     }
 }
 
-/// What an operation has to know of the type of an object.
+/// What an operation has to know of the type of an object. Only [`type_key`](crate::type_key) makes those with which objects are
+/// read: guards rely on what is in them.
 #[derive(Clone, Copy, Debug)]
 pub struct TypeKey {
-    /// CRC-64 of the schema.
-    pub fingerprint: u64,
-    /// The schema's bytes.
-    pub schema: &'static [u8],
+    pub(crate) fingerprint: u64,
+    pub(crate) schema: &'static [u8],
     /// Whether values may hold links.
-    pub has_links: bool,
-    /// Whether the type is a slice.
-    pub is_slice: bool,
+    pub(crate) has_links: bool,
+    pub(crate) is_slice: bool,
     /// Whether bytes are a valid value.
-    pub is_valid: fn(&[u8]) -> bool,
+    pub(crate) is_valid: fn(&[u8]) -> bool,
+}
+
+impl TypeKey {
+    /// A type without links that is known by its schema only: it can be entered, no bytes are a valid value of it.
+    #[must_use]
+    pub const fn of_schema(schema: &'static [u8]) -> Self {
+        let fingerprint = crate::schema::fingerprint(schema);
+        Self { fingerprint, schema, has_links: false, is_slice: false, is_valid: |_| false }
+    }
+
+    /// CRC-64 of the schema.
+    #[must_use]
+    pub const fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
 }
 
 /// The object engine over a device, an eviction policy, an arena allocator and a storage allocator.
 pub struct Engine<'m, D, P, R, S> {
     /// Behind a cell, so that the device can write what the engine holds.
     device: RefCell<D>,
+    /// Its dirty limit is what that leaves for entries, roots and objects.
     geometry: Geometry,
+    /// Bytes of a unit (below), and slots of a group, as powers of two of 4 bits.
+    shifts: u8,
+    /// Snapshot bytes of a dirty object besides those of its block, its entry aside: may be negative.
+    whole_extra: i8,
     entries: &'m mut [Entry],
     items: &'m mut [Item],
     types: &'m mut [TypeInfo],
@@ -127,8 +140,6 @@ pub struct Engine<'m, D, P, R, S> {
     mark: Option<u16>,
     /// Groups of slots that may have changed since the last commit.
     changed_groups: u32,
-    /// Slots of a group, as a power of two.
-    changed_shift: u16,
     /// A snapshot was written since the last commit: the places that it names may not be reused.
     retained: bool,
     /// Tag of the next record.
@@ -157,22 +168,27 @@ where
     /// An engine with an empty table.
     pub fn new(
         device: D,
-        geometry: Geometry,
+        mut geometry: Geometry,
         (entries, items, types): (&'m mut [Entry], &'m mut [Item], &'m mut [TypeInfo]),
         (arena, attention): (&'m mut [core::mem::MaybeUninit<u64>], &'m Attention),
         (mut ram, mut space, policy): (R, S, P),
     ) -> Self {
         let arena = Arena::new(arena);
-        attention.reset();
+        attention.reset(geometry.guards != 0);
         entries.fill(Entry::EMPTY);
         types.fill(TypeInfo::EMPTY);
         ram.reset(arena.words());
         space.reset(geometry.data_units);
         let used = types.len() as u16 + 1;
+        let fixed = snapshot_fixed(entries.len() as u16) + Geometry::resume_fixed(geometry.guards);
+        geometry.dirty_limit = geometry.dirty_limit.saturating_sub(fixed);
         let entries_len = entries.len();
         Self {
             device: RefCell::new(device),
             geometry,
+            whole_extra: geometry.resume_bytes() as i8 - 6,
+            // A unit has at most 2^15 bytes, a table less than 2^15 slots.
+            shifts: (geometry.unit.trailing_zeros() as u8 & 15) | (changed::shift(entries_len) as u8) << 4,
             entries,
             items,
             types,
@@ -189,7 +205,6 @@ where
             zombies: 0,
             mark: None,
             changed_groups: 0,
-            changed_shift: changed::shift(entries_len),
             retained: false,
             tag: 1,
             cursor: 0,
@@ -223,7 +238,7 @@ where
         self.device.into_inner()
     }
 
-    /// The geometry.
+    /// The geometry; its dirty limit is what that leaves for entries, roots and objects.
     pub const fn geometry(&self) -> &Geometry {
         &self.geometry
     }
@@ -345,7 +360,7 @@ where
             return Err(Error::Stale);
         }
         match self.type_info(entry.type_index()) {
-            Some(info) if info.fingerprint() == fingerprint => Ok(id.index),
+            Some(info) if info.has_fingerprint(fingerprint) => Ok(id.index),
             _ => Err(Error::TypeMismatch),
         }
     }
@@ -367,9 +382,14 @@ where
     }
 
     pub(crate) fn resident(&self, index: u16) -> Option<Resident> {
-        let offset = self.slot(index).resident()?;
+        self.copy_of(self.slot(index))
+    }
+
+    #[inline]
+    fn copy_of(&self, entry: Entry) -> Option<Resident> {
+        let offset = entry.resident_bytes()?;
         // SAFETY: arena invariant 2: the table holds only offsets of resident headers.
-        Some(unsafe { self.arena.at(offset) })
+        Some(unsafe { self.arena.at_bytes(offset) })
     }
 
     /// Flags and tag.
@@ -385,7 +405,12 @@ where
             self.mark_changed(index);
         }
         match self.resident(index) {
-            Some(resident) => resident.update(|header| header.word = word),
+            Some(resident) => resident.update(|header| {
+                header.word = word;
+                if word & flag::DEAD != 0 {
+                    header.generation = GONE;
+                }
+            }),
             None => self.change_slot(index, |entry| entry.set_word(word)),
         }
     }
@@ -405,8 +430,17 @@ where
         Identity { index, generation: entry.generation(), type_index: entry.type_index(), place }
     }
 
+    /// Snapshot bytes of a dirty object whose block has so many bytes, its entry aside.
+    const fn whole_bytes(&self, block_len: usize) -> u32 {
+        (block_len as u32).wrapping_add_signed(self.whole_extra as i32)
+    }
+
+    const fn unit_shift(&self) -> u8 {
+        self.shifts & 15
+    }
+
     fn block_len(&self, index: u16) -> usize {
-        usize::from(self.slot(index).units()) * self.geometry.unit as usize
+        usize::from(self.slot(index).units()) << self.unit_shift()
     }
 
     /// Byte offset of a place.
@@ -419,15 +453,9 @@ where
         u16::try_from(bytes / 8).unwrap_or(u16::MAX)
     }
 
-    /// What the dirty limit leaves for entries, roots and objects.
-    fn dirty_room(&self) -> u32 {
-        let fixed = snapshot_fixed(self.entries.len() as u16) + Geometry::resume_fixed(self.geometry.guards);
-        self.geometry.dirty_limit.saturating_sub(fixed)
-    }
-
     /// Whether `bytes` more snapshot bytes and `items` more pending places are admitted.
     fn admit(&self, bytes: u32, items: u16) -> Result<(), EngineError<D>> {
-        if bytes != 0 && !fault!(IgnoreDirtyLimit) && self.dirty + self.root_dirty + bytes > self.dirty_room() {
+        if bytes != 0 && !fault!(IgnoreDirtyLimit) && self.dirty + self.root_dirty + bytes > self.geometry.dirty_limit {
             return Err(Error::DirtyLimit);
         }
         if usize::from(self.items_len) + usize::from(self.debt) + usize::from(items) > self.items.len() {
@@ -467,19 +495,28 @@ where
     }
 
     /// A fresh place of `units` units, if the allocator knows one without being rebuilt.
+    #[inline]
     fn space_known(&mut self, units: u16) -> Option<u16> {
-        let found = if self.space_stale { None } else { self.space.allocate_from(self.cursor, units, 1) };
-        found.map(|offset| {
-            self.cursor = offset.saturating_add(units);
-            offset + self.geometry.data_start
-        })
+        if self.space_stale {
+            return None;
+        }
+        let offset = self.space.allocate_from(self.cursor, units, 1)?;
+        self.cursor = offset.saturating_add(units);
+        Some(offset + self.geometry.data_start)
     }
 
     /// A fresh place of `units` units. Places that nothing names yet may be forgotten by a rebuild.
+    #[inline]
     fn space_allocate(&mut self, units: u16) -> Result<u16, EngineError<D>> {
-        if let Some(place) = self.space_known(units) {
-            return Ok(place);
+        match self.space_known(units) {
+            Some(place) => Ok(place),
+            None => self.space_search(units),
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn space_search(&mut self, units: u16) -> Result<u16, EngineError<D>> {
         if self.space_stale || !self.space.is_complete() {
             self.rebuild_space()?;
         }

@@ -2,8 +2,9 @@
 //! the guards it had, so that this writes below live references: the one exception to Miri.
 
 use super::{Engine, EngineError};
-use crate::arena::{MUTABLE, ResidentHeader, state};
+use crate::arena::{GONE, MUTABLE, ResidentHeader, state};
 use crate::block::{BlockHeader, GRANULE, HEADER};
+use crate::entry::flag;
 use crate::error::Error;
 use crate::policy::Policy;
 use core::fmt::Debug;
@@ -78,7 +79,8 @@ where
         let resident = self.resident(index).ok_or(Error::Damaged { index })?;
         let word = u16::from_le_bytes([w0, w1]);
         let hint = u16::from_le_bytes([h0, h1]);
-        resident.set_header(ResidentHeader { index, word, pins, state: flags, hint });
+        let generation = if word & flag::DEAD != 0 { GONE } else { self.slot(index).generation() as i16 };
+        resident.set_header(ResidentHeader { generation, word, pins, state: flags, hint });
         if let Some(bitmap) = self.bitmap(index) {
             bitmap.clear();
         }

@@ -57,7 +57,7 @@ where
     }
 
     pub(super) fn whole_cost(&self, index: u16) -> u32 {
-        self.geometry.whole_bytes(self.block_len(index))
+        self.whole_bytes(self.block_len(index))
     }
 
     pub(super) const fn partial_cost(&self, runs: u32, granules: u32) -> u32 {

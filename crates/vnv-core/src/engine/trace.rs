@@ -79,6 +79,7 @@ where
     /// Ends a cycle without freeing anything.
     pub fn end_marks(&mut self) {
         if let Some(marks) = self.marks.take() {
+            self.attention.set_collection(false);
             self.ram_free(marks.offset, marks.words);
         }
     }
@@ -94,6 +95,7 @@ where
         }
         let bytes = self.colour_bytes();
         let offset = self.ram_allocate(bytes, false)?;
+        self.attention.set_collection(true);
         self.marks = Some(Marks { offset, words: self.arena_words(bytes, false), next: 0, packed: false });
         if let Some(bits) = self.colours() {
             bits.clear();

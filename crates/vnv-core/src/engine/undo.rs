@@ -33,7 +33,7 @@ where
             }
             if self.word(index) & flag::FREED_IN_TRANSACTION != 0 {
                 self.set_flags(index, 0, flag::FREED_IN_TRANSACTION);
-                self.free_now(index);
+                self.free(index);
             }
         }
     }
@@ -86,7 +86,7 @@ where
                 && word & (flag::DEAD | flag::HAS_ITEM) == flag::DEAD
                 && entry.place() == NO_PLACE
             {
-                self.release_slot(index, word & flag::PENDING);
+                self.release_slot(index, entry.generation(), word & flag::PENDING);
             }
         }
     }

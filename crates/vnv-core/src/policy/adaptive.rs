@@ -1,14 +1,16 @@
 use super::{Advice, Policy, Residents};
 
-/// Bits of a hint that hold the interval; the time of the last use stands above.
-const INTERVAL_BITS: u16 = 7;
-const LONGEST: u16 = (1 << INTERVAL_BITS) - 1;
-/// Accesses of a tick, as a power of two.
-const TICK: u16 = 2;
+/// Bits of a hint that hold the interval; one that says whether the object was hit since it was looked at; above, the time of the last
+/// use.
+const INTERVAL: u16 = 0x3F;
+const HIT: u16 = 0x40;
+const TIME: u32 = 7;
 /// The clock goes round after so many ticks.
-const TICKS: u16 = 1 << (u16::BITS as u16 - INTERVAL_BITS);
-/// Interval of an object of which nothing is known: 256 ticks.
-const UNKNOWN: u16 = 8 * 8;
+const TICKS: u16 = 1 << (u16::BITS - TIME);
+/// Interval of an object of which nothing is known: 64 ticks.
+const UNKNOWN: u16 = 24;
+/// Interval that hits between two looks are taken for: less than two ticks.
+const OFTEN: u16 = 0;
 /// Candidates that are compared for one victim.
 const SAMPLE: u16 = 32;
 /// What a transaction costs besides its bytes, in bytes, shared among the objects of a burst.
@@ -17,40 +19,51 @@ const OVERHEAD: u32 = 24;
 /// Predicts the next use of each object from the intervals between its uses, and takes the candidate whose next use is farthest,
 /// weighted by its size and by what it costs.
 ///
-/// The hint of an object holds the tick of its last use (9 bits, a tick is four accesses to the heap) and the moving average of
-/// the binary logarithm of the ticks between its uses (7 bits, in eighths). An object is expected after its interval; one that is
-/// overdue for as long again is taken for one that is not used any more. So frequently used objects stay, a scan that is longer than the arena or
-/// the dirty limit does not drive everything out, and a working set that was left goes at once. Nothing has to be tuned.
+/// The hint of an object holds the time of its last use (9 bits; a tick is a load, an allocation, or a change of a clean object) and the
+/// moving average of the binary logarithm of the ticks between its uses (6 bits, in quarters). An object is expected after its
+/// interval; one that is overdue for as long again is taken for one that is not used any more. So frequently used objects stay,
+/// a scan that is longer than the arena or the dirty limit does not drive everything out, and a working set that was left goes
+/// at once. Nothing has to be tuned.
 ///
-/// A hit costs a counter, and a comparison; the first one in a tick some 30 instructions. A victim is the worst of the 32 candidates
-/// that a hand meets next.
+/// A hit sets a bit, three instructions; the next look takes it for one just now. A victim is the worst of the 32 candidates that a hand meets next.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Adaptive {
-    accesses: u16,
+    /// The time as in a hint.
+    stamp: u16,
     hand: u16,
 }
 
+/// Half of the way from the interval of a hint to another one.
+const fn towards(hint: u16, interval: u16) -> u16 {
+    (hint & !INTERVAL) | ((hint & INTERVAL) + interval).div_ceil(2)
+}
+
 impl Adaptive {
-    #[inline]
-    const fn now(self) -> u16 {
-        self.accesses >> TICK & (TICKS - 1)
+    /// Ticks since the last use of an object.
+    const fn age(self, hint: u16) -> u16 {
+        (self.stamp >> TIME).wrapping_sub(hint >> TIME) & (TICKS - 1)
     }
 
-    #[inline(never)]
-    fn used_again(hint: u16, now: u16) -> u16 {
-        let interval = hint & LONGEST;
-        let ticks = now.wrapping_sub(hint >> INTERVAL_BITS) & (TICKS - 1);
-        // A quarter of the way towards the last interval, rounded.
-        let moved = (i32::from(logarithm(ticks)) - i32::from(interval) + 2) >> 2;
-        now << INTERVAL_BITS | interval.saturating_add_signed(moved as i16).min(LONGEST)
+    const fn tick(&mut self) {
+        self.stamp = self.stamp.wrapping_add(1 << TIME);
+    }
+
+    /// Now, with this interval.
+    const fn now(self, interval: u16) -> u16 {
+        self.stamp | interval
+    }
+
+    /// What hits since the last look say: it was used often, and just now.
+    const fn looked_at(self, hint: u16) -> u16 {
+        if hint & HIT == 0 { hint } else { self.now(towards(hint, OFTEN) & INTERVAL) }
     }
 
     /// Ticks until the next use, as far as can be known.
     const fn expected(self, hint: u16) -> u32 {
-        let age = (self.now().wrapping_sub(hint >> INTERVAL_BITS) & (TICKS - 1)) as u32;
-        let interval = power(hint & LONGEST);
+        let age = self.age(hint) as u32;
+        let interval = power(hint & INTERVAL);
         if age > 2 * interval {
-            8 * age
+            16 * age
         } else if age < interval {
             interval - age
         } else {
@@ -59,34 +72,38 @@ impl Adaptive {
     }
 }
 
-/// Eight times the binary logarithm, linear between powers of two; 0 for 0.
+/// Four times the binary logarithm, linear between powers of two; 0 for 0.
 const fn logarithm(value: u16) -> u16 {
     match value.checked_ilog2() {
-        Some(exponent) => 8 * exponent as u16 + ((((value as u32) << 3) >> exponent) & 7) as u16,
+        Some(exponent) => 4 * exponent as u16 + ((((value as u32) << 2) >> exponent) & 3) as u16,
         None => 0,
     }
 }
 
-/// The value of which this is eight times the binary logarithm.
+/// The value of which this is four times the binary logarithm.
 const fn power(logarithm: u16) -> u32 {
-    (8 + (logarithm & 7) as u32) << (logarithm >> 3) >> 3
+    (4 + (logarithm & 3) as u32) << (logarithm >> 2) >> 2
 }
 
 impl Policy for Adaptive {
     fn loaded(&mut self) -> u16 {
-        self.accesses = self.accesses.wrapping_add(1);
-        self.now() << INTERVAL_BITS | UNKNOWN
+        self.tick();
+        self.now(UNKNOWN)
     }
 
     #[inline]
     fn hit(&mut self, hint: u16) -> u16 {
-        self.accesses = self.accesses.wrapping_add(1);
-        let now = self.now();
-        if hint >> INTERVAL_BITS == now { hint } else { Self::used_again(hint, now) }
+        hint | HIT
+    }
+
+    fn used(&mut self, hint: u16) -> u16 {
+        self.tick();
+        let interval = towards(self.looked_at(hint), logarithm(self.age(hint)));
+        self.now(interval & INTERVAL)
     }
 
     fn advised(&mut self, _: u16, advice: Advice) -> u16 {
-        self.now() << INTERVAL_BITS | if advice == Advice::WontNeed { LONGEST } else { 0 }
+        self.now(if advice == Advice::WontNeed { INTERVAL } else { 0 })
     }
 
     fn victim(&mut self, residents: &mut dyn Residents) -> Option<u16> {
@@ -94,7 +111,11 @@ impl Policy for Adaptive {
         let (mut at, mut victim, mut most) = (first, first, 0);
         for _ in 0..SAMPLE {
             let size = residents.block_bytes(at);
-            let worth = self.expected(residents.hint(at)).saturating_mul(size) / (size + OVERHEAD);
+            let hint = residents.hint(at);
+            if hint & HIT != 0 {
+                residents.set_hint(at, self.looked_at(hint));
+            }
+            let worth = self.expected(self.looked_at(hint)).saturating_mul(size) / (size + OVERHEAD);
             // A dirty object has to be written before it can be loaded again.
             let worth = if residents.is_dirty(at) { worth } else { worth.saturating_mul(2) };
             if worth >= most {
@@ -118,10 +139,10 @@ mod tests {
     #[test]
     fn logarithms_are_close() {
         for value in 1..TICKS {
-            let exact = 8.0 * f64::from(value).log2();
-            assert!((f64::from(logarithm(value)) - exact).abs() < 2.0, "{value}");
+            let exact = 4.0 * f64::from(value).log2();
+            assert!((f64::from(logarithm(value)) - exact).abs() < 1.5, "{value}");
             let back = power(logarithm(value));
-            assert!(back <= u32::from(value) && 9 * back + 9 > 8 * u32::from(value), "{value}");
+            assert!(back <= u32::from(value) && 5 * back + 5 > 4 * u32::from(value), "{value}");
         }
     }
 
@@ -132,7 +153,7 @@ mod tests {
         let mut misses = 0;
         for index in uses {
             match table.0[usize::from(index)] {
-                Some(hint) => table.set_hint(index, policy.hit(hint)),
+                Some(hint) => table.set_hint(index, policy.used(hint)),
                 None => {
                     misses += 1;
                     if table.0.iter().flatten().count() == room {

@@ -48,6 +48,11 @@ pub trait Policy {
     fn loaded(&mut self) -> u16;
     /// The hint after a hit. On the hot path: a few instructions.
     fn hit(&mut self, hint: u16) -> u16;
+    /// The hint after a use that was not as simple: a clean object was changed, or it was used in a transaction, or where guards are
+    /// counted.
+    fn used(&mut self, hint: u16) -> u16 {
+        self.hit(hint)
+    }
     /// The hint after advice.
     fn advised(&mut self, hint: u16, advice: Advice) -> u16;
     /// The candidate that goes next, or `None` if there are none.
