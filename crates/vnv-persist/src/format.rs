@@ -42,9 +42,10 @@ where
     let mut digest = header.digest(1);
     (0..entries).for_each(|_| digest.update(&[0; 8]));
     let head = header.to_bytes(1, digest.finalize());
+    // To the end of the half: a log that stood there may go on where the new base ends, with the salt of a first base like it.
     let whole = &mut |sink: Sink<'_>| {
         sink(&head)?;
-        let mut left = layout.padded(length) - RECORD_HEADER;
+        let mut left = layout.log_half - RECORD_HEADER;
         while left > 0 {
             let now = zeros(left);
             sink(now)?;
@@ -52,7 +53,7 @@ where
         }
         ControlFlow::Continue(())
     };
-    device.write_stream(layout.half(0), layout.padded(length), whole).map_err(fail)?;
+    device.write_stream(layout.half(0), layout.log_half, whole).map_err(fail)?;
     device.sync().map_err(fail)?;
     for copy in [0, 1] {
         device.write_gather(layout.superblock(copy), &[&layout.to_superblock()]).map_err(fail)?;

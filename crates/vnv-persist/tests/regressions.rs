@@ -235,3 +235,26 @@ fn what_was_admitted_can_be_traced() {
         assert!((60..85).contains(&admitted), "{admitted}");
     }
 }
+
+/// A heap formatted over an older one with the same layout began with the same base: the older log went on behind it, and `open` found the
+/// old objects.
+#[test]
+fn nothing_is_left_of_a_heap_that_was_formatted_over() {
+    type Ram = Memory<40, 20, 8, 2, 96>;
+    let options = Options::new(900);
+    let mut storage = RamStorage::<8192>::new();
+    for commits in 0..8 {
+        let mut memory = Ram::new();
+        let heap: Heap<'_, RamStorage<8192>, Ram> = Heap::format(storage, &mut memory, options).unwrap();
+        let report = heap.report();
+        assert_eq!((report.objects, report.sequence, report.damaged), (0, 1, None), "before {commits} commits");
+        assert_eq!(heap.root::<u32>("value"), Ok(None));
+        let value = heap.allocate(0u32).unwrap().into_link();
+        heap.set_root("value", Some(value)).unwrap();
+        for number in 0..commits {
+            *heap.get_mut(value).unwrap() = number;
+            heap.commit().unwrap();
+        }
+        storage = heap.into_device();
+    }
+}
