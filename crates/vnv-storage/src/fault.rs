@@ -30,7 +30,6 @@ faults! {
     RecordBeforeBlocks: "ordering rule 1: blocks before the record that names them",
     ReusePlaceEarly: "ordering rule 2: a place is reused only after a record that does not name it",
     ReuseFreedPlaceEarly: "ordering rule 2, for freed objects",
-    ReuseSnapshotPlaces: "ordering rule 2, for places that a snapshot names",
     WriteInPlace: "ordering rule 2: changed objects go to fresh places (what the prior research heap does)",
     RetireFirst: "ordering rule 3: the new base before the former half is overwritten",
     DeltaBeforeRecord: "ordering rule 4: the record before its deltas are applied",

@@ -56,8 +56,9 @@ where
         let limit = self.geometry.dirty_limit;
         let most = (limit / WRITE_BACKS).max(WORTHWHILE.min(limit / 2));
         let chosen = self.choose(0, most);
-        self.write_chosen(Ok(chosen))?;
-        Ok(chosen != 0)
+        let any = !matches!(chosen, Ok(0));
+        self.write_chosen(chosen)?;
+        Ok(any)
     }
 
     /// Whether a commit would make more room below the dirty limit than a sync: entries and old places take half of it.
@@ -75,7 +76,7 @@ where
         let most = u32::from(self.arena.words()) / 2;
         let units = self.choose_one(index);
         let chosen = self.choose(units, most);
-        self.write_chosen(Ok(chosen))
+        self.write_chosen(chosen)
     }
 
     /// Marks one object for the batch, and returns its units.
@@ -87,8 +88,13 @@ where
 
     /// Marks dirty objects that the policy picks, as long as the batch is shorter than `most` bytes; returns its units. A batch has
     /// `units` already.
-    fn choose(&mut self, mut units: u16, most: u32) -> u16 {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Interrupted`], before each choice.
+    fn choose(&mut self, mut units: u16, most: u32) -> Result<u16, EngineError<D>> {
         while u32::from(units) * self.geometry.unit < most {
+            self.safe_point()?;
             let mut view = View {
                 entries: &self.entries[..usize::from(self.used)],
                 arena: &self.arena,
@@ -101,7 +107,7 @@ where
             units = more;
             self.choose_one(index);
         }
-        units
+        Ok(units)
     }
 
     /// Marks the dirty objects that a commit has to write, and returns their units.

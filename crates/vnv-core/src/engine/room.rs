@@ -36,6 +36,7 @@ where
                     return Ok(offset);
                 }
             }
+            self.safe_point()?;
             let mut view = View {
                 entries: &self.entries[..usize::from(self.used)],
                 arena: &self.arena,
