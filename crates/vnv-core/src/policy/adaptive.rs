@@ -168,6 +168,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "thousands of choices, none of them unsafe")]
     fn a_cyclic_scan_does_not_drive_everything_out() {
         // Least recently used would miss each time.
         let misses = misses(64, 48, (0..64 * 100).map(|at| at % 64));
@@ -175,6 +176,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "thousands of choices, none of them unsafe")]
     fn a_working_set_that_was_left_goes() {
         let misses = misses(256, 32, (0..25_600u32).map(|at| (at / 400 * 16 % 256 + at * 7 % 16) as u16));
         // 64 working sets of 16 objects.
