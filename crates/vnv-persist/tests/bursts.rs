@@ -99,6 +99,7 @@ fn changed_in_turn(rounds: usize) -> (u64, u32) {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "thousands of operations")]
 fn the_dirty_limit_is_kept_by_bursts_and_not_by_commits() {
     let (writes, commits) = changed_in_turn(10);
     // At least 512 bytes in each burst: four objects of 136 bytes.
@@ -115,6 +116,7 @@ struct Node {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "thousands of operations")]
 fn a_snapshot_outlives_the_bursts_that_follow_it() {
     let mut memory = Ram::new();
     let options = Options::new(LIMIT).log_bytes(4096);
