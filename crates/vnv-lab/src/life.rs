@@ -25,7 +25,7 @@ pub struct Life {
 }
 
 /// The written lives.
-const WRITTEN: [(&str, &str); 19] = [
+const WRITTEN: [(&str, &str); 20] = [
     ("format", include_str!("../lives/format.life")),
     ("counter", include_str!("../lives/counter.life")),
     ("pair", include_str!("../lives/pair.life")),
@@ -42,6 +42,7 @@ const WRITTEN: [(&str, &str); 19] = [
     ("migration", include_str!("../lives/migration.life")),
     ("dropped", include_str!("../lives/dropped.life")),
     ("reuse", include_str!("../lives/reuse.life")),
+    ("overridden", include_str!("../lives/overridden.life")),
     ("guards", include_str!("../lives/guards.life")),
     ("retire", include_str!("../lives/retire.life")),
     ("bus-errors", include_str!("../lives/bus-errors.life")),
