@@ -25,7 +25,7 @@ pub struct Life {
 }
 
 /// The written lives.
-const WRITTEN: [(&str, &str); 20] = [
+const WRITTEN: [(&str, &str); 23] = [
     ("format", include_str!("../lives/format.life")),
     ("counter", include_str!("../lives/counter.life")),
     ("pair", include_str!("../lives/pair.life")),
@@ -43,6 +43,9 @@ const WRITTEN: [(&str, &str); 20] = [
     ("dropped", include_str!("../lives/dropped.life")),
     ("reuse", include_str!("../lives/reuse.life")),
     ("overridden", include_str!("../lives/overridden.life")),
+    ("doubtful", include_str!("../lives/doubtful.life")),
+    ("pending", include_str!("../lives/pending.life")),
+    ("unapplied", include_str!("../lives/unapplied.life")),
     ("guards", include_str!("../lives/guards.life")),
     ("retire", include_str!("../lives/retire.life")),
     ("bus-errors", include_str!("../lives/bus-errors.life")),
