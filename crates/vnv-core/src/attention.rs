@@ -54,6 +54,8 @@ pub struct Attention {
     anywhere: AtomicBool,
     /// Objects that are being filled and do not fit into a snapshot.
     filling: AtomicU8,
+    /// A snapshot was written since the last commit: the places that it names may not be reused.
+    retained: AtomicBool,
     server: AtomicPtr<Server>,
 }
 
@@ -75,6 +77,7 @@ impl Attention {
             unchanged: AtomicBool::new(false),
             anywhere: AtomicBool::new(false),
             filling: AtomicU8::new(0),
+            retained: AtomicBool::new(false),
             server: AtomicPtr::new(ptr::null_mut()),
         }
     }
@@ -88,7 +91,18 @@ impl Attention {
         self.unchanged.store(false, Relaxed);
         self.anywhere.store(false, Relaxed);
         self.filling.store(0, Relaxed);
+        self.retained.store(false, Relaxed);
         self.server.store(ptr::null_mut(), Relaxed);
+    }
+
+    /// A snapshot names places, or, after a commit, none does.
+    pub(crate) fn retain(&self, retained: bool) {
+        self.retained.store(retained, Relaxed);
+    }
+
+    /// Whether a snapshot was written since the last commit.
+    pub(crate) fn retains(&self) -> bool {
+        self.retained.load(Relaxed)
     }
 
     #[inline]

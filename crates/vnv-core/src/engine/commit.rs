@@ -110,7 +110,7 @@ where
             }
         }
         self.unmark_unchanged();
-        self.retained = false;
+        self.attention.retain(false);
         self.dirty = 0;
         self.debt = 0;
         self.root_dirty = 0;

@@ -140,8 +140,6 @@ pub struct Engine<'m, D, P, R, S> {
     mark: Option<u16>,
     /// Groups of slots that may have changed since the last commit.
     changed_groups: u32,
-    /// A snapshot was written since the last commit: the places that it names may not be reused.
-    retained: bool,
     /// Tag of the next record.
     tag: u16,
     /// Where the next fresh place is looked for.
@@ -205,7 +203,6 @@ where
             zombies: 0,
             mark: None,
             changed_groups: 0,
-            retained: false,
             tag: 1,
             cursor: 0,
             marks: None,

@@ -23,8 +23,8 @@ where
     S: OffsetAllocator,
 {
     /// A snapshot is about to be written: until the next commit, no place that it names is reused.
-    pub const fn retain_places(&mut self) {
-        self.retained = true;
+    pub fn retain_places(&self) {
+        self.attention.retain(true);
     }
 
     /// Number of dirty objects, and of entries in all, of a snapshot now.

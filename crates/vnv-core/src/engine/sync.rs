@@ -100,8 +100,8 @@ where
 
     /// Whether nothing will ever lead to the place of an object with these flags once it stands elsewhere: it was written since the
     /// last commit, and neither a snapshot nor the state before the running transaction names it.
-    pub(super) const fn is_passing(&self, word: u16) -> bool {
-        word & flag::PENDING != 0 && self.mark.is_none() && !self.retained
+    pub(super) fn is_passing(&self, word: u16) -> bool {
+        word & flag::PENDING != 0 && self.mark.is_none() && !self.attention.retains()
     }
 
     /// Records that a dirty object's block now stands at `place`.
