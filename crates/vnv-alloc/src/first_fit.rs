@@ -16,6 +16,13 @@ struct Node {
     next: u16,
 }
 
+impl Node {
+    /// Behind the range: at most the capacity.
+    fn end(&self) -> u32 {
+        u32::from(self.start) + u32::from(self.len)
+    }
+}
+
 /// First fit over a linked list of at most `NODES` free ranges, in order of address.
 ///
 /// RAM: `6 * NODES + 10` bytes. When one more node is needed than there are, the smallest range is forgotten;
@@ -93,12 +100,6 @@ impl List<[Node]> {
         }
     }
 
-    fn set(&mut self, at: u16, start: u16, len: u16) {
-        if let Some(node) = self.nodes.get_mut(usize::from(at)) {
-            (node.start, node.len) = (start, len);
-        }
-    }
-
     /// Takes a node out of the list, after `previous`.
     fn remove(&mut self, previous: u16, at: u16) {
         let spare = self.spare;
@@ -122,7 +123,7 @@ impl List<[Node]> {
     /// Where a walk to the first range that ends behind `place` may begin: a node, and the one before it.
     fn begin(&self, place: u16) -> (u16, u16) {
         match self.nodes.get(usize::from(self.near())) {
-            Some(near) if near.start + near.len <= place => (self.near(), near.next),
+            Some(near) if near.end() <= u32::from(place) => (self.near(), near.next),
             _ => (NONE, self.head),
         }
     }
@@ -189,7 +190,7 @@ impl List<[Node]> {
             if node.start >= until {
                 return None;
             }
-            let end = u32::from(node.start) + u32::from(node.len);
+            let end = node.end();
             let start = (u32::from(node.start.max(from)) + mask) & !mask;
             if start + u32::from(len) <= end {
                 self.carve(previous, at, start as u16, len);
@@ -207,7 +208,7 @@ impl List<[Node]> {
     fn take_next(&mut self, from: u16, len: u16) -> Option<u16> {
         let (previous, at) = self.begin(from);
         let node = self.nodes.get(usize::from(at)).copied()?;
-        let end = u32::from(node.start) + u32::from(node.len);
+        let end = node.end();
         let start = node.start.max(from);
         let behind = u32::from(start) + u32::from(len);
         let spare = self.spare;
@@ -288,44 +289,60 @@ impl List<[Node]> {
     }
 
     fn free(&mut self, start: u16, len: u16) -> Result<(), RangeError> {
-        let end = self.end(start, len)?;
+        let end = u32::from(start) + u32::from(len);
+        if len == 0 || end > u32::from(self.capacity) {
+            return Err(RangeError::OutOfBounds);
+        }
         // The range before, and the one behind.
         let (mut previous, mut at) = self.begin(start);
-        while let Some(node) = self.node(at) {
-            if node.start >= start {
-                break;
+        let next = loop {
+            match self.node(at) {
+                Some(node) if node.start < start => (previous, at) = (at, node.next),
+                Some(node) => break u32::from(node.start),
+                None => break u32::MAX,
             }
-            previous = at;
-            at = node.next;
-        }
-        let after = self.nodes.get(usize::from(at)).copied();
-        if after.is_some_and(|node| node.start < end) {
+        };
+        let before = self.nodes.get_mut(usize::from(previous));
+        let last = before.as_ref().map_or(0, |before| before.end());
+        if next < end || last > u32::from(start) {
             return Err(RangeError::Overlap);
         }
-        let adjoining = after.filter(|node| node.start == end);
-        let joined = len + adjoining.map_or(0, |node| node.len);
-        match self.nodes.get_mut(usize::from(previous)) {
-            Some(before) if before.start + before.len > start => return Err(RangeError::Overlap),
-            Some(before) if before.start + before.len == start => {
-                before.len += joined;
-                self.free += len;
-                if adjoining.is_some() {
-                    self.remove(previous, at);
+        self.free += len;
+        match before {
+            Some(before) if last == u32::from(start) => {
+                before.len += len;
+                if next == end {
+                    self.join(previous, at);
+                }
+            }
+            _ if next == end => {
+                if let Some(behind) = self.nodes.get_mut(usize::from(at)) {
+                    (behind.start, behind.len) = (start, behind.len + len);
                 }
             }
             _ => {
-                self.free += len;
-                if adjoining.is_some() {
-                    self.set(at, start, joined);
-                } else {
-                    self.insert(previous, start, len);
-                }
+                self.insert(previous, start, len);
             }
         }
         if self.free == self.capacity {
             self.near &= !FORGOTTEN;
         }
         Ok(())
+    }
+
+    /// The range at `at` becomes part of the one before.
+    fn join(&mut self, previous: u16, at: u16) {
+        let spare = self.spare;
+        let Some(behind) = self.nodes.get_mut(usize::from(at)) else { return };
+        let (len, next) = (behind.len, core::mem::replace(&mut behind.next, spare));
+        self.spare = at;
+        if let Some(before) = self.nodes.get_mut(usize::from(previous)) {
+            before.len += len;
+            before.next = next;
+        }
+        if self.near() == at {
+            self.set_near(previous);
+        }
     }
 
     fn largest_free(&self) -> u16 {

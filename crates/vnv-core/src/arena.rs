@@ -300,6 +300,11 @@ pub(crate) const fn bitmap_bytes(block_len: usize) -> usize {
     (block_len / 8).div_ceil(64) * 8
 }
 
+/// Words that the copy of an object takes: its header, its block, and the bitmap of a slice. Those of a resident copy fit into 16 bits.
+pub(crate) const fn arena_words(block_len: usize, is_slice: bool) -> usize {
+    1 + (block_len + if is_slice { bitmap_bytes(block_len) } else { 0 }) / 8
+}
+
 /// Moves a value of `len` bytes to its object: four words at a time, as few compilers' own routine does on small cores.
 ///
 /// # Safety

@@ -539,7 +539,7 @@ impl<'s, T: Durable> Slot<'s, T> {
     ///
     /// The slot, if all-zero bytes are not a valid `T`.
     pub fn zeroed(self, change: impl FnOnce(&mut T)) -> Result<Filled<'s, T>, Self> {
-        // SAFETY: the slot's memory was zeroed when it was admitted, so all its bytes are initialised.
+        // SAFETY: `fill_with` has zeroed the slot's memory, so all its bytes are initialised.
         let bytes = unsafe { core::slice::from_raw_parts(self.0.as_ptr().cast::<u8>(), size_of::<T>()) };
         if !T::is_valid(bytes) {
             return Err(self);

@@ -38,6 +38,17 @@ fn a_refused_allocation_of_more_than_65535_bytes() {
     }));
 }
 
+/// The size of a slice of links that does not fit into an address went into the check whether it can be traced: overflow.
+#[test]
+fn a_refused_allocation_of_more_links_than_there_are_addresses() {
+    check_precious(with_precious(|heap| {
+        for len in [usize::MAX, usize::MAX / size_of::<Link<u32>>(), 1 << 20, 1 << 14] {
+            let refused = heap.allocate_slice_with(len, |_| vnv_persist::Maybe::<Link<u32>>::NONE);
+            assert_eq!(refused.map(|_| ()).unwrap_err(), Error::TooLarge);
+        }
+    }));
+}
+
 /// The same with an empty slice, which is not even refused.
 #[test]
 fn an_empty_slice_of_elements_of_more_than_65535_bytes() {

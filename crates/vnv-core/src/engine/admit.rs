@@ -1,7 +1,7 @@
 //! Admitting new objects and freeing old ones.
 
 use super::{ENTRY_BYTES, Engine, EngineError, TypeKey};
-use crate::arena::{GONE, MUTABLE, Resident, ResidentHeader, bitmap_bytes, state};
+use crate::arena::{GONE, MUTABLE, Resident, ResidentHeader, arena_words, state};
 use crate::block::HEADER;
 use crate::entry::{Entry, Item, LAST_GENERATION, MAX_UNITS, NO_PLACE, ObjectId, SCHEMA_TYPE, flag};
 use crate::error::Error;
@@ -124,6 +124,9 @@ where
         key: Option<&'static TypeKey>,
         mut index: u16,
     ) -> Result<(u16, Resident), EngineError<D>> {
+        if size > usize::from(u16::MAX) {
+            return Err(Error::TooLarge);
+        }
         let mut type_index = SCHEMA_TYPE;
         let mut is_slice = false;
         if let Some(key) = key {
@@ -135,11 +138,7 @@ where
             is_slice = key.is_slice;
             index = self.free_slot()?;
         }
-        if size > usize::from(u16::MAX) {
-            return Err(Error::TooLarge);
-        }
-        let unit = self.geometry.unit as usize;
-        let block_len = (HEADER + size + unit - 1) & !(unit - 1);
+        let block_len = self.block_for(size);
         let units = block_len >> self.unit_shift();
         if units >= usize::from(MAX_UNITS) {
             return Err(Error::TooLarge);
@@ -153,19 +152,17 @@ where
         let bytes = if through { 0 } else { whole } + if pending != 0 { 0 } else { ENTRY_BYTES };
         let items = u16::from(pending == 0 || self.mark.is_some());
         self.admit(bytes, items)?;
-        let bitmap = if is_slice { bitmap_bytes(block_len) } else { 0 };
-        // Less than 2^16: the object is, and the rest of its block less than a unit.
-        let words = (1 + (block_len + bitmap) / 8) as u16;
-        let known = if self.ram_stale { None } else { self.ram.allocate(words, 1) };
+        let words = arena_words(block_len, is_slice);
+        let known = if self.ram_stale { None } else { self.ram.allocate(words as u16, 1) };
         let (offset, still) = match known {
             Some(offset) => (offset, Ok(())),
             // Making room may have synced others: the slot is still free, but the budgets are asked again.
-            None => (self.ram_allocate(block_len, is_slice)?, self.admit(bytes, items)),
+            None => (self.ram_allocate(words)?, self.admit(bytes, items)),
         };
         let place = match still.and_then(|()| self.space_allocate(units)) {
             Ok(place) => place,
             Err(error) => {
-                self.ram_free(offset, words);
+                self.ram_free(offset, words as u16);
                 return Err(error);
             }
         };
@@ -176,11 +173,8 @@ where
             self.used += 1;
         }
         self.mark_changed(index);
-        if items != 0
-            && let Some(item) = self.items.get_mut(usize::from(self.items_len))
-        {
-            *item = Item::new(index, NO_PLACE, pending == 0);
-            self.items_len += 1;
+        if items != 0 {
+            self.append_item(Item::new(index, NO_PLACE, pending == 0));
         }
         let mut entry = Entry::new(place, old.generation(), units, type_index, 0);
         entry.set_resident(offset);
@@ -306,13 +300,10 @@ where
                     header.generation = GONE;
                     header.state &= !(state::DIRTY | state::PARTIAL | state::UNAPPLIED | state::TRANSACTION);
                 });
-                self.change_slot(index, |slot| *slot = entry);
-                self.mark_changed(index);
-                self.record_death(index);
+                self.enter_freed(index, entry);
                 return;
             }
-            let bitmap = if state & state::SLICE != 0 { bitmap_bytes(block_len) } else { 0 };
-            self.ram_free(entry.resident().unwrap_or(0), (1 + (block_len + bitmap) / 8) as u16);
+            self.ram_free(entry.resident().unwrap_or(0), arena_words(block_len, state & state::SLICE != 0) as u16);
         }
         let unknown = word & flag::UNWRITTEN != 0 || self.is_passing(word);
         if unknown && word & flag::HAS_ITEM == 0 {
@@ -321,6 +312,12 @@ where
             return;
         }
         entry.set_word(word | flag::DEAD);
+        self.enter_freed(index, entry);
+    }
+
+    /// Enters an object as freed, for the next record.
+    #[inline(never)]
+    fn enter_freed(&mut self, index: u16, entry: Entry) {
         self.change_slot(index, |slot| *slot = entry);
         self.mark_changed(index);
         self.record_death(index);

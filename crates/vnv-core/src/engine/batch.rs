@@ -1,8 +1,8 @@
 //! Several dirty objects in one burst, into neighbouring fresh places.
 
-use super::residents::View;
+use super::residents::Candidates;
 use super::{Engine, EngineError};
-use crate::arena::{MUTABLE, state};
+use crate::arena::{MUTABLE, Resident, state};
 use crate::entry::{SCHEMA_TYPE, flag};
 use crate::error::Error;
 use crate::policy::Policy;
@@ -15,6 +15,9 @@ use vnv_storage::{Device, fault};
 const WRITE_BACKS: u32 = 6;
 /// Bytes of a burst that is worth its transaction.
 const WORTHWHILE: u32 = 512;
+
+/// Whether a dirty object, with this copy, is written with the others.
+type Picks<'p, Engine, E> = &'p mut dyn FnMut(&Engine, u16, Resident) -> Result<bool, E>;
 
 /// A run of adjoining blocks.
 #[derive(Clone, Copy, Default)]
@@ -94,14 +97,7 @@ where
     /// [`Error::Interrupted`], before each choice.
     fn choose(&mut self, mut units: u16, most: u32) -> Result<u16, EngineError<D>> {
         while u32::from(units) * self.geometry.unit < most {
-            self.safe_point()?;
-            let mut view = View {
-                entries: &self.entries[..usize::from(self.used)],
-                arena: &self.arena,
-                unit: self.geometry.unit,
-                dirty: Some(self.changed()),
-            };
-            let Some(index) = self.policy.victim(&mut view) else { break };
+            let Some(index) = self.victim(Candidates::Dirty(self.changed()))? else { break };
             // A range of fresh places for all of them must be found.
             let Some(more) = units.checked_add(self.slot(index).units()) else { break };
             units = more;
@@ -112,20 +108,30 @@ where
 
     /// Marks the dirty objects that a commit has to write, and returns their units.
     fn choose_all(&mut self, delta_room: u32) -> Result<u16, EngineError<D>> {
-        let (mut room, mut units) = (delta_room, 0u16);
-        for index in self.changed() {
-            self.safe_point()?;
-            let Some(resident) = self.resident(index) else { continue };
-            let header = resident.header();
-            if header.state & state::DIRTY == 0 {
-                continue;
-            }
-            if header.pins == MUTABLE {
+        let mut room = delta_room;
+        self.choose_where(&mut |engine, index, copy| {
+            if copy.pins() == MUTABLE {
                 return Err(Error::GuardOpen);
             }
-            match self.delta_bytes(index).filter(|bytes| *bytes <= room) {
-                Some(bytes) => room -= bytes,
-                None => units = units.saturating_add(self.choose_one(index)),
+            let delta = engine.delta_bytes(index).filter(|bytes| *bytes <= room);
+            room -= delta.unwrap_or(0);
+            Ok(delta.is_none())
+        })
+    }
+
+    /// Marks the dirty objects that are picked, and returns their units.
+    ///
+    /// # Errors
+    ///
+    /// Those of `picks`; [`Error::Interrupted`], before each slot.
+    pub(super) fn choose_where(&mut self, picks: Picks<'_, Self, EngineError<D>>) -> Result<u16, EngineError<D>> {
+        let mut units = 0u16;
+        for index in self.changed() {
+            self.safe_point()?;
+            if let Some(copy) = self.dirty_copy(index)
+                && picks(self, index, copy)?
+            {
+                units = units.saturating_add(self.choose_one(index));
             }
         }
         Ok(units)

@@ -1,7 +1,7 @@
 //! Residency: loading.
 
 use super::{Engine, EngineError, TypeKey};
-use crate::arena::{MUTABLE, Resident, ResidentHeader, bitmap_bytes, state};
+use crate::arena::{MUTABLE, Resident, ResidentHeader, arena_words, state};
 use crate::block::{BlockHeader, HEADER};
 use crate::entry::{ObjectId, flag};
 use crate::error::Error;
@@ -45,8 +45,8 @@ where
         let entry = self.slot(index);
         let is_slice = self.is_slice(entry.type_index());
         let block_len = self.block_len(index);
-        let offset = self.ram_allocate(block_len, is_slice)?;
-        let words = self.arena_words(block_len, is_slice);
+        let words = arena_words(block_len, is_slice);
+        let offset = self.ram_allocate(words)?;
         let at = self.offset_of(entry.place());
         // SAFETY: the allocator has just given this range to the block; the header is written at once.
         let resident = unsafe { self.arena.at(offset) };
@@ -63,7 +63,7 @@ where
         let header = match checked {
             Ok(header) => header,
             Err(error) => {
-                self.ram_free(offset, words);
+                self.ram_free(offset, words as u16);
                 return Err(error);
             }
         };
@@ -144,11 +144,5 @@ where
             let hint = self.policy.advised(resident.header().hint, advice);
             resident.update(|header| header.hint = hint);
         }
-    }
-
-    /// Words of the arena that a block of `size` object bytes takes.
-    pub fn resident_words(&self, size: usize, is_slice: bool) -> usize {
-        let block_len = (HEADER + size).next_multiple_of(self.geometry.unit as usize);
-        1 + block_len / 8 + if is_slice { bitmap_bytes(block_len) / 8 } else { 0 }
     }
 }

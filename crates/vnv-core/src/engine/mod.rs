@@ -24,9 +24,9 @@ pub use resume::KEPT_BYTES;
 pub use snapshot::PARTIAL;
 pub use trace::Collected;
 
-use crate::arena::{Arena, GONE, Resident, bitmap_bytes, state};
+use crate::arena::{Arena, GONE, Resident, arena_words, state};
 use crate::attention::Attention;
-use crate::block::Identity;
+use crate::block::{HEADER, Identity};
 use crate::entry::{Entry, Item, NO_PLACE, ObjectId, SCHEMA_TYPE, TAG_MASK, flag};
 use crate::error::Error;
 use crate::memory::TypeInfo;
@@ -263,7 +263,12 @@ where
 
     /// Whether the slot's object has changes that are not in storage.
     pub fn is_dirty(&self, index: u16) -> bool {
-        self.resident(index).is_some_and(|resident| resident.header().state & state::DIRTY != 0)
+        self.dirty_copy(index).is_some()
+    }
+
+    /// The copy of an object that has changes that are not in storage.
+    fn dirty_copy(&self, index: u16) -> Option<Resident> {
+        self.resident(index).filter(|resident| resident.state() & state::DIRTY != 0)
     }
 
     /// The row of a type, 1 to the number of types.
@@ -445,9 +450,10 @@ where
         place as u32 * self.geometry.unit
     }
 
-    fn arena_words(&self, block_len: usize, is_slice: bool) -> u16 {
-        let bytes = 8 + block_len + if is_slice { bitmap_bytes(block_len) } else { 0 };
-        u16::try_from(bytes / 8).unwrap_or(u16::MAX)
+    /// Bytes of the block of an object of so many bytes (at most 2^16).
+    const fn block_for(&self, size: usize) -> usize {
+        let unit = self.geometry.unit as usize;
+        (HEADER + size + unit - 1) & !(unit - 1)
     }
 
     /// Whether `bytes` more snapshot bytes and `items` more pending places are admitted.
@@ -464,13 +470,17 @@ where
     /// Appends an old place of a slot to the pending list. The room was admitted before.
     fn push_item(&mut self, index: u16, place: u16) {
         let word = self.word(index);
-        let first = word & flag::PENDING == 0;
-        if let Some(item) = self.items.get_mut(usize::from(self.items_len)) {
-            *item = Item::new(index, place, first);
-            self.items_len += 1;
-        }
+        self.append_item(Item::new(index, place, word & flag::PENDING == 0));
         let has = if place == NO_PLACE { 0 } else { flag::HAS_ITEM };
         self.set_flags(index, flag::PENDING | has, 0);
+    }
+
+    #[inline]
+    fn append_item(&mut self, new: Item) {
+        if let Some(item) = self.items.get_mut(usize::from(self.items_len)) {
+            *item = new;
+            self.items_len += 1;
+        }
     }
 
     /// The last item belongs to a change made before the running transaction: it goes below the mark.
@@ -594,8 +604,7 @@ where
                 // SAFETY: arena invariant 2: the table holds only offsets of resident headers.
                 let header = entry.resident().map(|offset| unsafe { arena.at(offset) }.header());
                 let slice = header.is_some_and(|header| header.state & state::SLICE != 0);
-                let bytes = 8 + block_len + if slice { bitmap_bytes(block_len) } else { 0 };
-                Some((entry.resident()?, u16::try_from(bytes / 8).unwrap_or(u16::MAX)))
+                Some((entry.resident()?, arena_words(block_len, slice) as u16))
             });
             let next = copies.chain(marks).filter(|(offset, _)| after.is_none_or(|after| *offset > after)).min()?;
             after = Some(next.0);

@@ -1,17 +1,37 @@
 //! The candidates of a choice, as the policy sees them.
 
 use super::changed::Changed;
+use super::{Engine, EngineError};
 use crate::arena::{Arena, MUTABLE, Resident, state};
+use crate::attention::Attention;
 use crate::entry::Entry;
-use crate::policy::Residents;
+use crate::error::Error;
+use crate::policy::{Policy, Residents};
+use core::cell::Cell;
+use core::fmt::Debug;
+use vnv_alloc::OffsetAllocator;
+use vnv_storage::Device;
 
-/// The residents that may be evicted, or the dirty objects that may be synced.
-pub(super) struct View<'e, 'm> {
-    pub entries: &'e [Entry],
-    pub arena: &'e Arena<'m>,
-    pub unit: u32,
-    /// The slots among which dirty objects are looked for; `None`: anything may go that no guard is open on.
-    pub dirty: Option<Changed>,
+/// Among which objects the policy picks.
+#[derive(Clone, Copy)]
+pub(super) enum Candidates {
+    /// Copies that no guard is open on.
+    Evictable,
+    /// Those of them whose blocks in storage are as they are.
+    Clean,
+    /// Dirty objects among these slots that no mutable guard is open on.
+    Dirty(Changed),
+}
+
+/// The candidates of one choice.
+struct View<'e, 'm> {
+    entries: &'e [Entry],
+    arena: &'e Arena<'m>,
+    unit: u32,
+    candidates: Candidates,
+    attention: &'m Attention,
+    /// An alarm came during the search: there were no candidates from then on.
+    interrupted: Cell<bool>,
 }
 
 impl View<'_, '_> {
@@ -23,14 +43,26 @@ impl View<'_, '_> {
 
     fn is_candidate(&self, index: u16) -> bool {
         let Some(resident) = self.resident(index) else { return false };
-        // What is chosen for the running batch is not chosen twice.
-        let among = state::DIRTY | state::BATCH;
-        match self.dirty {
-            Some(_) => resident.state() & among == state::DIRTY && resident.pins() != MUTABLE,
+        let state = resident.state();
+        match self.candidates {
             // A copy that only a running transaction's rollback needs must be written before it may leave; it is
             // chosen like any other.
-            None => resident.pins() == 0,
+            Candidates::Evictable => resident.pins() == 0,
+            Candidates::Clean => resident.pins() == 0 && state & (state::DIRTY | state::UNAPPLIED) == 0,
+            // What is chosen for the running batch is not chosen twice.
+            Candidates::Dirty(_) => state & (state::DIRTY | state::BATCH) == state::DIRTY && resident.pins() != MUTABLE,
         }
+    }
+
+    /// The first candidate among these slots, up to an alarm.
+    fn first(&self, mut slots: impl Iterator<Item = u16>) -> Option<u16> {
+        let found = slots.find(|index| {
+            if self.attention.interrupts() {
+                self.interrupted.set(true);
+            }
+            self.interrupted.get() || self.is_candidate(*index)
+        });
+        found.filter(|_| !self.interrupted.get())
     }
 }
 
@@ -40,12 +72,11 @@ impl Residents for View<'_, '_> {
     }
     fn next(&self, after: u16) -> Option<u16> {
         let first = if after < self.slots() { after + 1 } else { 0 };
-        match self.dirty {
-            Some(dirty) => dirty
-                .starting_at(first)
-                .chain(dirty.take_while(|index| *index < first))
-                .find(|index| self.is_candidate(*index)),
-            None => (first..self.slots()).chain(0..first).find(|index| self.is_candidate(*index)),
+        match self.candidates {
+            Candidates::Dirty(among) => {
+                self.first(among.starting_at(first).chain(among.take_while(|index| *index < first)))
+            }
+            _ => self.first((first..self.slots()).chain(0..first)),
         }
     }
     fn hint(&self, index: u16) -> u16 {
@@ -61,5 +92,32 @@ impl Residents for View<'_, '_> {
     }
     fn block_bytes(&self, index: u16) -> u32 {
         self.entries.get(usize::from(index)).map_or(0, |entry| u32::from(entry.units()) * self.unit)
+    }
+}
+
+impl<D, P, R, S> Engine<'_, D, P, R, S>
+where
+    D: Device,
+    D::Error: Debug,
+    P: Policy,
+    R: OffsetAllocator,
+    S: OffsetAllocator,
+{
+    /// The object that the policy picks; `None`: there is no candidate.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Interrupted`], at each slot.
+    pub(super) fn victim(&mut self, candidates: Candidates) -> Result<Option<u16>, EngineError<D>> {
+        let mut view = View {
+            entries: &self.entries[..usize::from(self.used)],
+            arena: &self.arena,
+            unit: self.geometry.unit,
+            candidates,
+            attention: self.attention,
+            interrupted: Cell::new(self.attention.interrupts()),
+        };
+        let victim = self.policy.victim(&mut view);
+        if view.interrupted.get() { Err(Error::Interrupted) } else { Ok(victim) }
     }
 }

@@ -1,8 +1,8 @@
 //! Room in the arena: who has to leave.
 
-use super::residents::View;
+use super::residents::Candidates;
 use super::{Engine, EngineError};
-use crate::arena::state;
+use crate::arena::{arena_words, state};
 use crate::error::Error;
 use crate::policy::Policy;
 use core::fmt::Debug;
@@ -17,12 +17,12 @@ where
     R: OffsetAllocator,
     S: OffsetAllocator,
 {
-    /// Arena room for a block, evicting as the policy says.
-    pub(super) fn ram_allocate(&mut self, block_len: usize, is_slice: bool) -> Result<u16, EngineError<D>> {
-        let words = self.arena_words(block_len, is_slice);
-        if words > self.arena.words() {
+    /// Arena room of so many words, evicting as the policy says.
+    pub(super) fn ram_allocate(&mut self, words: usize) -> Result<u16, EngineError<D>> {
+        if words > usize::from(self.arena.words()) {
             return Err(Error::RamFull);
         }
+        let words = words as u16;
         if self.ram_stale {
             self.rebuild_ram()?;
         }
@@ -36,21 +36,11 @@ where
                     return Ok(offset);
                 }
             }
-            self.safe_point()?;
-            let mut view = View {
-                entries: &self.entries[..usize::from(self.used)],
-                arena: &self.arena,
-                unit: self.geometry.unit,
-                dirty: None,
-            };
-            let victim = self.policy.victim(&mut view).ok_or(Error::RamFull)?;
+            let victim = self.victim(Candidates::Evictable)?.ok_or(Error::RamFull)?;
             match self.evict_for(victim, words) {
                 // There is no place for the victim's changes now: something clean goes instead.
                 Err(error) if error.commit_may_help() => {
-                    let clean = (0..self.used).find(|&index| {
-                        let unchanged = state::DIRTY | state::UNAPPLIED;
-                        self.resident(index).is_some_and(|copy| copy.pins() == 0 && copy.state() & unchanged == 0)
-                    });
+                    let clean = self.victim(Candidates::Clean)?;
                     self.drop_copy(clean.ok_or(error)?);
                 }
                 evicted => evicted?,
@@ -62,8 +52,8 @@ where
     fn evict_for(&mut self, victim: u16, words: u16) -> Result<(), EngineError<D>> {
         match self.range(victim) {
             Some((offset, length)) if length < words => {
-                if let Some(first) = self.window(offset, words) {
-                    return self.evict_window(first, words);
+                if let Some(first) = self.window(offset, words)? {
+                    return self.evict_where(&|engine, index| engine.overlaps(index, first, words));
                 }
             }
             _ => {}
@@ -78,7 +68,7 @@ where
     fn range(&self, index: u16) -> Option<(u16, u16)> {
         let resident = self.resident(index)?;
         let is_slice = resident.state() & state::SLICE != 0;
-        Some((self.slot(index).resident()?, self.arena_words(self.block_len(index), is_slice)))
+        Some((self.slot(index).resident()?, arena_words(self.block_len(index), is_slice) as u16))
     }
 
     /// Whether a copy overlaps the `words` words from `first` on.
@@ -88,36 +78,45 @@ where
 
     /// The first word of a window in which nothing is pinned, at `from` if possible, otherwise behind pinned copies; `None`: it
     /// would reach beyond the arena.
-    fn window(&self, from: u16, words: u16) -> Option<u16> {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Interrupted`], before each slot.
+    fn window(&self, from: u16, words: u16) -> Result<Option<u16>, EngineError<D>> {
         let last = self.arena.words() - words;
-        let mut first = from.min(last);
         // Marks of a collection lie in the arena too.
         if self.marks.is_some() {
-            return None;
+            return Ok(None);
         }
-        while let Some(pinned) =
-            (0..self.used).find(|&index| self.is_pinned(index) && self.overlaps(index, first, words))
-        {
-            let (offset, length) = self.range(pinned)?;
-            first = offset + length;
-            if first > last {
-                return None;
+        let (mut first, mut index) = (from.min(last), 0);
+        while index < self.used {
+            self.safe_point()?;
+            index += 1;
+            if let Some((offset, length)) = self.range(index - 1)
+                && self.is_pinned(index - 1)
+                && self.overlaps(index - 1, first, words)
+            {
+                // Behind it: it is met no more.
+                (first, index) = (offset + length, 0);
+                if first > last {
+                    return Ok(None);
+                }
             }
         }
-        Some(first)
+        Ok(Some(first))
     }
 
-    /// Evicts everything in a window of the arena: what is dirty in one write, if fresh places adjoin.
-    fn evict_window(&mut self, first: u16, words: u16) -> Result<(), EngineError<D>> {
-        let mut units = 0u16;
+    /// Evicts the copies that are to leave: what is dirty in one write, if fresh places adjoin.
+    ///
+    /// # Errors
+    ///
+    /// Errors of a sync, [`Error::Interrupted`] at each slot; what was evicted until then is.
+    fn evict_where(&mut self, leaves: &dyn Fn(&Self, u16) -> bool) -> Result<(), EngineError<D>> {
+        let chosen = self.choose_where(&mut |engine, index, _| Ok(leaves(engine, index)));
+        self.write_chosen(chosen)?;
         for index in 0..self.used {
-            if self.overlaps(index, first, words) && self.is_dirty(index) {
-                units = units.saturating_add(self.choose_one(index));
-            }
-        }
-        self.write_chosen(Ok(units))?;
-        for index in 0..self.used {
-            if self.overlaps(index, first, words) {
+            self.safe_point()?;
+            if leaves(self, index) {
                 self.evict(index)?;
             }
         }
@@ -151,22 +150,9 @@ where
     ///
     /// Errors of a sync; what was evicted until then is.
     pub fn evict_all(&mut self) -> Result<(), EngineError<D>> {
-        let mut units = 0u16;
-        for index in self.changed() {
-            if self.is_dirty(index) && !self.is_pinned(index) {
-                units = units.saturating_add(self.choose_one(index));
-            }
-        }
-        self.write_chosen(Ok(units))?;
-        let mut empty = self.marks.is_none();
-        for index in 0..self.used {
-            if self.is_pinned(index) {
-                empty = false;
-            } else {
-                self.evict(index)?;
-            }
-        }
-        if empty {
+        self.evict_where(&|engine, index| !engine.is_pinned(index))?;
+        let mut rest = (0..self.used).filter(|&index| self.is_resident(index));
+        if rest.next().is_none() && self.marks.is_none() {
             self.ram.reset(self.arena.words());
             self.ram_stale = false;
         }
@@ -179,7 +165,7 @@ where
         let (Some(offset), Some(resident)) = (entry.resident(), self.resident(index)) else { return };
         let header = resident.header();
         let is_slice = header.state & state::SLICE != 0;
-        let words = self.arena_words(self.block_len(index), is_slice);
+        let words = arena_words(self.block_len(index), is_slice) as u16;
         self.change_slot(index, |entry| entry.set_word(header.word));
         self.ram_free(offset, words);
     }

@@ -144,11 +144,8 @@ where
     ///
     /// [`Error::StorageFull`]; [`Error::GuardOpen`] if a mutable guard is open on it; the device's.
     pub fn sync_object(&mut self, index: u16) -> Result<(), EngineError<D>> {
-        let Some(resident) = self.resident(index) else { return Ok(()) };
+        let Some(resident) = self.dirty_copy(index) else { return Ok(()) };
         let header = resident.header();
-        if header.state & state::DIRTY == 0 {
-            return Ok(());
-        }
         if header.pins == MUTABLE {
             return Err(Error::GuardOpen);
         }
@@ -191,11 +188,8 @@ where
     /// The device's; a retry writes the rest.
     pub fn rewrite_in_place(&mut self) -> Result<(), EngineError<D>> {
         for index in self.changed() {
-            let Some(resident) = self.resident(index) else { continue };
+            let Some(resident) = self.dirty_copy(index) else { continue };
             let header = resident.header();
-            if header.state & state::DIRTY == 0 {
-                continue;
-            }
             if header.pins == MUTABLE {
                 return Err(Error::GuardOpen);
             }

@@ -2,7 +2,7 @@
 //! no work list.
 
 use super::{Engine, EngineError, TypeKey};
-use crate::arena::{Bits, Resident, state};
+use crate::arena::{Bits, Resident, arena_words, state};
 use crate::block::{BlockHeader, HEADER};
 use crate::entry::{ObjectId, SCHEMA_TYPE, flag};
 use crate::error::Error;
@@ -93,10 +93,10 @@ where
         if self.marks.is_some() {
             return Ok(());
         }
-        let bytes = self.colour_bytes();
-        let offset = self.ram_allocate(bytes, false)?;
+        let words = arena_words(self.colour_bytes(), false);
+        let offset = self.ram_allocate(words)?;
         self.attention.set_collection(true);
-        self.marks = Some(Marks { offset, words: self.arena_words(bytes, false), next: 0, packed: false });
+        self.marks = Some(Marks { offset, words: words as u16, next: 0, packed: false });
         if let Some(bits) = self.colours() {
             bits.clear();
         }
@@ -243,17 +243,20 @@ where
         loaded
     }
 
-    /// Whether an object of so many bytes could be traced: the colours, its schema, and the object are resident together.
+    /// Whether an object of so many bytes (at most 2^16) could be traced: the colours, its schema, and the object are resident
+    /// together.
     ///
     /// # Errors
     ///
     /// [`Error::RamFull`]
     pub(super) fn check_traceable(&self, size: usize, key: &TypeKey) -> Result<(), EngineError<D>> {
-        let block = |size: usize| (HEADER + size).next_multiple_of(self.geometry.unit as usize);
-        let words = usize::from(self.arena_words(block(size), key.is_slice))
-            + usize::from(self.arena_words(block(key.schema.len()), false))
-            + usize::from(self.arena_words(self.colour_bytes(), false));
-        if key.has_links && words > usize::from(self.arena.words()) { Err(Error::RamFull) } else { Ok(()) }
+        if !key.has_links {
+            return Ok(());
+        }
+        let words = arena_words(self.block_for(size), key.is_slice)
+            + arena_words(self.block_for(key.schema.len()), false)
+            + arena_words(self.colour_bytes(), false);
+        if words > usize::from(self.arena.words()) { Err(Error::RamFull) } else { Ok(()) }
     }
 
     /// Bytes of the bitmaps.
