@@ -360,21 +360,22 @@ fn miri(steps: &mut Steps) -> Result<()> {
         return Ok(());
     }
     let toolchain = format!("+{toolchain}");
-    for package in LIBRARIES {
-        let mut arguments = vec![toolchain.as_str(), "miri", "test", "-p", package];
-        if package == "vnv-storage" {
-            arguments.push("--lib");
-        }
-        if package == "vnv-collections" {
-            // It has no unsafe code of its own; these two use all of what is below.
-            arguments.extend(["--test", "costs", "--test", "queue"]);
-        }
-        steps.run_tests(
-            &format!("miri {package}"),
-            &arguments,
-            &[("MIRIFLAGS", "-Zmiri-disable-isolation"), ("PROPTEST_CASES", "4")],
-        )?;
-    }
+    // The longest early.
+    let tests: Vec<_> = LIBRARIES
+        .into_iter()
+        .rev()
+        .map(|package| {
+            let only: &[&str] = match package {
+                "vnv-storage" => &["--lib"],
+                // It has no unsafe code of its own; these two use all of what is below.
+                "vnv-collections" => &["--test", "costs", "--test", "queue"],
+                _ => &[],
+            };
+            let arguments = [&[toolchain.as_str(), "miri", "test", "-p", package], only].concat();
+            (format!("miri {package}"), arguments.into_iter().map(String::from).collect())
+        })
+        .collect();
+    steps.run_tests_together(&tests, &[("MIRIFLAGS", "-Zmiri-disable-isolation"), ("PROPTEST_CASES", "4")])?;
     Ok(())
 }
 

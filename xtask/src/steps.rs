@@ -4,7 +4,8 @@ use anyhow::{Context, Result};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 /// What the test harness's closing lines begin with.
 const CLOSING: &str = "test result:";
@@ -79,7 +80,7 @@ impl Steps {
         let mut command = self.command(program, arguments);
         command.envs(environment.iter().copied());
         let status = command.status().with_context(|| cannot_run(program))?;
-        self.note(name, start, status.success(), String::new());
+        self.note(name, start.elapsed(), status.success(), String::new());
         Ok(status.success())
     }
 
@@ -100,7 +101,7 @@ impl Steps {
         let start = Instant::now();
         let mut command = self.command(program, arguments);
         let status = command.current_dir(self.root.join(directory)).status().with_context(|| cannot_run(program))?;
-        self.note(name, start, status.success(), String::new());
+        self.note(name, start.elapsed(), status.success(), String::new());
         Ok(status.success())
     }
 
@@ -122,7 +123,42 @@ impl Steps {
             }
         }
         let success = child.wait()?.success();
-        self.note(name, start, success, format!("{} passed, {} failed", counts.passed, counts.failed));
+        self.note(name, start.elapsed(), success, counts.to_string());
+        Ok(())
+    }
+
+    /// Runs tests as steps, as many at a time as there are processors. The output of each is shown when it has ended.
+    pub fn run_tests_together(&mut self, tests: &[(String, Vec<String>)], environment: &[(&str, &str)]) -> Result<()> {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let (waiting, ended) = (Mutex::new(tests.iter()), Mutex::new(Vec::new()));
+        std::thread::scope(|scope| {
+            for _ in 0..processors.min(tests.len()) {
+                scope.spawn(|| {
+                    loop {
+                        let next = waiting.lock().ok().and_then(|mut waiting| waiting.next());
+                        let Some((name, arguments)) = next else { break };
+                        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+                        println!("==> {name}: cargo {}", arguments.join(" "));
+                        let start = Instant::now();
+                        let output = self.command("cargo", &arguments).envs(environment.iter().copied()).output();
+                        let taken = start.elapsed();
+                        let Ok(mut ended) = ended.lock() else { break };
+                        if let Ok(output) = &output {
+                            println!("==> output of {name}:");
+                            let (mut stdout, mut stderr) = (std::io::stdout(), std::io::stderr());
+                            let _ = stderr.write_all(&output.stderr).and_then(|()| stdout.write_all(&output.stdout));
+                        }
+                        ended.push((name, taken, output));
+                    }
+                });
+            }
+        });
+        for (name, taken, output) in ended.into_inner().unwrap_or_default() {
+            let output = output.with_context(|| cannot_run("cargo"))?;
+            let mut counts = Counts::default();
+            String::from_utf8_lossy(&output.stdout).lines().for_each(|line| counts.add(line));
+            self.note(name, taken, output.status.success(), counts.to_string());
+        }
         Ok(())
     }
 
@@ -159,8 +195,8 @@ impl Steps {
         self.done.push(Done { name: name.to_string(), seconds: 0.0, outcome, note: message.to_string() });
     }
 
-    fn note(&mut self, name: &str, start: Instant, success: bool, note: String) {
-        let seconds = start.elapsed().as_secs_f64();
+    fn note(&mut self, name: &str, taken: Duration, success: bool, note: String) {
+        let seconds = taken.as_secs_f64();
         let outcome = if success { Outcome::Ok } else { Outcome::Failed };
         println!("==> {name}: {} in {seconds:.1} s", outcome.word());
         self.done.push(Done { name: name.to_string(), seconds, outcome, note });
@@ -192,6 +228,12 @@ fn cannot_run(program: &str) -> String {
 struct Counts {
     passed: u64,
     failed: u64,
+}
+
+impl std::fmt::Display for Counts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} passed, {} failed", self.passed, self.failed)
+    }
 }
 
 impl Counts {

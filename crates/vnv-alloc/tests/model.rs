@@ -24,12 +24,12 @@ fn call(capacity: u16) -> impl Strategy<Value = Call> {
 
 /// A capacity, mostly no power of two, and calls.
 fn history(largest: u16) -> impl Strategy<Value = (u16, Vec<Call>)> {
-    let most = if cfg!(miri) { 20 } else { 80 };
+    let most = if cfg!(miri) { 12 } else { 80 };
     (1..=largest).prop_flat_map(move |capacity| (Just(capacity), proptest::collection::vec(call(capacity), 1..most)))
 }
 
 fn cases() -> ProptestConfig {
-    ProptestConfig { cases: if cfg!(miri) { 4 } else { 2000 }, failure_persistence: None, ..ProptestConfig::default() }
+    ProptestConfig { cases: if cfg!(miri) { 1 } else { 2000 }, failure_persistence: None, ..ProptestConfig::default() }
 }
 
 proptest! {
@@ -89,7 +89,7 @@ fn all_short_histories_of_small_spaces_agree() {
         Call::FreeWild { start: 1, len: 2 },
         Call::Rebuild,
     ];
-    let (kinds, calls, capacities) = if cfg!(miri) { (3, 2, 6..=7) } else { (all.len(), 4, 0..=8) };
+    let (kinds, calls, capacities) = if cfg!(miri) { (3, 2, 7..=7) } else { (all.len(), 4, 0..=8) };
     for capacity in capacities {
         for number in 0..kinds.pow(calls) {
             let history: Vec<Call> = (0..calls).map(|at| all[number / kinds.pow(at) % kinds]).collect();

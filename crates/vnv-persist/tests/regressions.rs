@@ -200,6 +200,7 @@ fn a_delta_of_an_object_that_was_freed_later() {
 /// Colours, schema and object fit into the arena together, but did not find room between each other: `open` failed with `RamFull` on an
 /// image that the same configuration had written. What cannot be traced at all is not admitted.
 #[test]
+#[cfg_attr(miri, ignore = "hundreds of heaps, with nothing in them that other tests do not have")]
 fn what_was_admitted_can_be_traced() {
     #[derive(Durable, Clone, Copy)]
     #[repr(C)]
