@@ -149,12 +149,6 @@ impl Attention {
         true
     }
 
-    /// Something changes that a snapshot holds. Called inside an operation.
-    #[inline]
-    pub(crate) fn changes(&self) {
-        self.unchanged.store(false, Relaxed);
-    }
-
     /// The hit is over. Whether alarms wait, or pins are counted.
     #[inline]
     pub(crate) fn end_hit(&self) -> bool {

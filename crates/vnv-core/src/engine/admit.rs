@@ -31,10 +31,16 @@ where
     ///
     /// Those of an allocation.
     pub fn type_of(&mut self, key: &'static TypeKey) -> Result<u8, EngineError<D>> {
-        match self.types.iter().position(|info| info.has_key(key)) {
-            Some(row) => Ok(row as u8 + 1),
+        match self.known_type(key) {
+            Some(row) => Ok(row),
             None => self.enter_type(key),
         }
+    }
+
+    #[inline]
+    fn known_type(&self, key: &'static TypeKey) -> Option<u8> {
+        let mut rows = (1u32..).zip(self.types.iter());
+        rows.find(|(_, info)| info.has_key(key)).map(|(row, _)| row as u8)
     }
 
     /// The row of a type that the program uses for the first time.
@@ -58,7 +64,7 @@ where
         // What `open` would refuse must not be entered.
         Schema::parse(key.schema).map_err(|_| Error::TooLarge)?;
         let index = u16::from(row);
-        let (_, resident) = self.admit_any(key.schema.len(), None, index)?;
+        let (_, resident) = self.admit_any::<false>(key.schema.len(), None, index)?;
         let end = HEADER + key.schema.len();
         // SAFETY: the block was admitted for this many bytes a moment ago; nobody else refers to it.
         if let Some(object) = unsafe { resident.block_bytes_mut(self.block_len(index)) }.get_mut(HEADER..end) {
@@ -114,11 +120,20 @@ where
         size: usize,
         key: &'static TypeKey,
     ) -> Result<(u16, Resident), EngineError<D>> {
-        self.admit_any(size, Some(key), 0)
+        self.admit_any::<false>(size, Some(key), 0)
     }
 
-    /// Admits an object of this type, or, without one, a schema at a free slot of its own, which is not pinned.
-    fn admit_any(
+    /// The same where the gate is open: no transaction or collection is running, and pins are not counted. `None`: something has to
+    /// be done first, or there is an error; nothing has changed.
+    #[inline(always)]
+    pub(crate) fn admit_known(&mut self, size: usize, key: &'static TypeKey) -> Option<(u16, Resident)> {
+        self.admit_any::<true>(size, Some(key), 0).ok()
+    }
+
+    /// Admits an object of this type, or, without one, a schema at a free slot of its own, which is not pinned. `KNOWN`: as
+    /// [`admit_known`](Self::admit_known), with any error.
+    #[inline(always)]
+    fn admit_any<const KNOWN: bool>(
         &mut self,
         size: usize,
         key: Option<&'static TypeKey>,
@@ -130,11 +145,13 @@ where
         let mut type_index = SCHEMA_TYPE;
         let mut is_slice = false;
         if let Some(key) = key {
-            if self.geometry.guards != 0 && self.attention.pins() >= self.geometry.guards {
+            if !KNOWN && self.geometry.guards != 0 && self.attention.pins() >= self.geometry.guards {
                 return Err(Error::TooManyGuards);
             }
-            self.check_traceable(size, key)?;
-            type_index = self.type_of(key)?;
+            if key.has_links {
+                self.check_traceable(size, key)?;
+            }
+            type_index = if KNOWN { self.known_type(key).ok_or(Error::TypesFull)? } else { self.type_of(key)? };
             is_slice = key.is_slice;
             index = self.free_slot()?;
         }
@@ -149,17 +166,36 @@ where
         let pending = old.word() & flag::PENDING;
         let whole = self.whole_bytes(block_len);
         let through = whole + ENTRY_BYTES > self.geometry.dirty_limit;
+        if KNOWN && through {
+            return Err(Error::DirtyLimit);
+        }
+        let in_transaction = !KNOWN && self.mark.is_some();
         let bytes = if through { 0 } else { whole } + if pending != 0 { 0 } else { ENTRY_BYTES };
-        let items = u16::from(pending == 0 || self.mark.is_some());
-        self.admit(bytes, items)?;
+        let items = u16::from(pending == 0 || in_transaction);
+        if KNOWN {
+            self.admit_bytes(bytes)?;
+            self.admit_items(items)?;
+        } else {
+            self.admit(bytes, items)?;
+        }
         let words = arena_words(block_len, is_slice);
         let known = if self.ram_stale { None } else { self.ram.allocate(words as u16, 1) };
         let (offset, still) = match known {
             Some(offset) => (offset, Ok(())),
+            None if KNOWN => return Err(Error::RamFull),
             // Making room may have synced others: the slot is still free, but the budgets are asked again.
             None => (self.ram_allocate(words)?, self.admit(bytes, items)),
         };
-        let place = match still.and_then(|()| self.space_allocate(units)) {
+        let space = match (still, self.space_known(units)) {
+            (Ok(()), Some(place)) => Ok(place),
+            (Ok(()), None) if KNOWN => Err(Error::StorageFull),
+            (Ok(()), None) => self.space_search(units),
+            (Err(error), place) => {
+                self.space_free(place.unwrap_or(NO_PLACE), units);
+                Err(error)
+            }
+        };
+        let place = match space {
             Ok(place) => place,
             Err(error) => {
                 self.ram_free(offset, words as u16);
@@ -182,7 +218,7 @@ where
         self.dirty += bytes;
         // SAFETY: the allocator has just given this range to the block; the header is written at once.
         let resident = unsafe { self.arena.at(offset) };
-        let transaction = if self.mark.is_some() { state::TRANSACTION } else { 0 };
+        let transaction = if in_transaction { state::TRANSACTION } else { 0 };
         let dirty = if through { 0 } else { state::DIRTY };
         resident.set_header(ResidentHeader {
             generation: old.generation() as i16,
@@ -199,7 +235,7 @@ where
             unsafe { resident.bitmap(block_len) }.clear();
         }
         if key.is_some() {
-            if self.geometry.guards != 0 {
+            if !KNOWN && self.geometry.guards != 0 {
                 self.attention.pinned();
             }
             self.attention.opened();
@@ -207,7 +243,7 @@ where
                 self.attention.fill(true);
             }
         }
-        if self.marks.is_some() {
+        if !KNOWN && self.marks.is_some() {
             self.mark_grey(index);
             if key.is_some() {
                 self.mark_grey(u16::from(type_index));

@@ -459,13 +459,23 @@ where
 
     /// Whether `bytes` more snapshot bytes and `items` more pending places are admitted.
     fn admit(&self, bytes: u32, items: u16) -> Result<(), EngineError<D>> {
-        if bytes != 0 && !fault!(IgnoreDirtyLimit) && self.dirty + self.root_dirty + bytes > self.geometry.dirty_limit {
-            return Err(Error::DirtyLimit);
+        if bytes != 0 {
+            self.admit_bytes(bytes)?;
         }
-        if usize::from(self.items_len) + usize::from(self.debt) + usize::from(items) > self.items.len() {
-            return Err(Error::PendingFull);
-        }
-        Ok(())
+        self.admit_items(items)
+    }
+
+    #[inline]
+    fn admit_bytes(&self, bytes: u32) -> Result<(), EngineError<D>> {
+        let limit = self.geometry.dirty_limit;
+        let exceeded = !fault!(IgnoreDirtyLimit) && self.dirty + self.root_dirty + bytes > limit;
+        if exceeded { Err(Error::DirtyLimit) } else { Ok(()) }
+    }
+
+    #[inline]
+    fn admit_items(&self, items: u16) -> Result<(), EngineError<D>> {
+        let all = usize::from(self.items_len) + usize::from(self.debt) + usize::from(items);
+        if all > self.items.len() { Err(Error::PendingFull) } else { Ok(()) }
     }
 
     /// Appends an old place of a slot to the pending list. The room was admitted before.

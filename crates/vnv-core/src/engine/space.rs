@@ -26,13 +26,13 @@ where
     }
 
     /// A fresh place of `units` units, if the allocator knows one without being rebuilt.
-    #[inline]
+    #[inline(always)]
     pub(super) fn space_known(&mut self, units: u16) -> Option<u16> {
         if self.space_stale {
             return None;
         }
         let offset = self.space.allocate_from(self.cursor, units, 1)?;
-        self.cursor = offset.saturating_add(units);
+        self.cursor = offset + units;
         Some(offset + self.geometry.data_start)
     }
 
@@ -47,7 +47,7 @@ where
 
     #[cold]
     #[inline(never)]
-    fn space_search(&mut self, units: u16) -> Result<u16, EngineError<D>> {
+    pub(super) fn space_search(&mut self, units: u16) -> Result<u16, EngineError<D>> {
         if self.space_stale || !self.space.is_complete() {
             self.rebuild_space()?;
         }

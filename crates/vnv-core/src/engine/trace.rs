@@ -243,16 +243,13 @@ where
         loaded
     }
 
-    /// Whether an object of so many bytes (at most 2^16) could be traced: the colours, its schema, and the object are resident
+    /// Whether an object with links, of so many bytes (at most 2^16), could be traced: the colours, its schema, and the object are resident
     /// together.
     ///
     /// # Errors
     ///
     /// [`Error::RamFull`]
     pub(super) fn check_traceable(&self, size: usize, key: &TypeKey) -> Result<(), EngineError<D>> {
-        if !key.has_links {
-            return Ok(());
-        }
         let words = arena_words(self.block_for(size), key.is_slice)
             + arena_words(self.block_for(key.schema.len()), false)
             + arena_words(self.colour_bytes(), false);

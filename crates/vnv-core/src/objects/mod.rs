@@ -358,10 +358,9 @@ where
         if !attention.begin_hit() {
             return None;
         }
-        attention.changes();
         let busy = Busy(attention);
         // SAFETY: as in `seize`: nothing was going on, so that the engine was not busy.
-        let admitted = unsafe { &mut *self.engine.get() }.admit_object(size, key).ok();
+        let admitted = unsafe { &mut *self.engine.get() }.admit_known(size, key);
         core::mem::forget(busy);
         // An alarm that waits is served when the object has been filled: it counts as a mutable guard.
         attention.end_hit();
