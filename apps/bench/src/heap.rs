@@ -1,10 +1,11 @@
 //! The key-value store on the heap.
 
-use crate::values::{KEYS, SIZES};
+use crate::values::KEYS;
 use crate::workload::Values;
 use core::fmt::Debug;
-use vnv_alloc::{FirstFit, OffsetAllocator};
-use vnv_persist::{Durable, Error, Heap, Link, Memory, Options, Policy, Workspace};
+use vnv_alloc::FirstFit;
+use vnv_collections::{Map, OpenMap};
+use vnv_persist::{Error, Heap, Memory, Options, Policy};
 use vnv_storage::Device;
 
 /// Bytes of RAM that the store may take.
@@ -30,58 +31,43 @@ const _: () = {
     assert!(size_of::<Store<'_, (), vnv_persist::FirstFound>>() <= STORE_HANDLE);
 };
 
-/// An entry of the map.
-#[derive(Durable)]
-#[durable(crate = vnv_persist)]
-#[repr(C)]
-pub struct Entry {
-    value: Link<[u8]>,
+/// 256 values in a map.
+pub struct HeapValues<'h, H> {
+    heap: &'h H,
+    map: OpenMap<'h, u16, [u8], H>,
 }
 
-/// A map of 256 values: a slice object of links.
-pub struct HeapValues<'h, 'm, D, W, P, R, S> {
-    heap: &'h Heap<'m, D, W, P, R, S>,
-    entries: Link<[Entry]>,
-}
-
-impl<'h, 'm, D, W, P, R, S> HeapValues<'h, 'm, D, W, P, R, S>
+impl<'h, 'm, D, P> HeapValues<'h, Store<'m, D, P>>
 where
     D: Device<Error: Debug>,
-    W: Workspace,
     P: Policy,
-    R: OffsetAllocator,
-    S: OffsetAllocator,
 {
-    /// Makes the map, with values of zeros, and commits.
+    /// Makes the map, with values of zeros of these sizes, and commits.
     ///
     /// # Errors
     ///
     /// The heap's.
-    pub fn new(heap: &'h Heap<'m, D, W, P, R, S>) -> Result<Self, Error<D::Error>> {
-        let entries = heap.allocate_slice_with(KEYS, |_| Entry { value: Link::NULL })?.into_link();
-        heap.set_root("map", Some(entries))?;
-        for (key, size) in SIZES.into_iter().enumerate() {
-            let value = heap.allocate_slice_with(size, |_| 0u8)?.into_link();
-            heap.get_element_mut(entries, key)?.value = value;
+    pub fn new(heap: &'h Store<'m, D, P>, sizes: &[usize; KEYS]) -> Result<Self, Error<D::Error>> {
+        let mut map = Map::create(heap)?;
+        heap.set_root("map", Some(map.link()))?;
+        for (key, size) in (0u16..).zip(sizes) {
+            map.insert_slice_with(key, *size, |_| 0u8)?;
         }
         heap.commit()?;
-        Ok(Self { heap, entries })
+        Ok(Self { heap, map })
     }
 }
 
-impl<D, W, P, R, S> Values for HeapValues<'_, '_, D, W, P, R, S>
+impl<D, P> Values for HeapValues<'_, Store<'_, D, P>>
 where
     D: Device<Error: Debug>,
-    W: Workspace,
     P: Policy,
-    R: OffsetAllocator,
-    S: OffsetAllocator,
 {
     type Error = Error<D::Error>;
 
     fn update(&mut self, key: usize, fill: &mut dyn FnMut(&mut [u8])) -> Result<(), Self::Error> {
-        let value = self.heap.get(self.entries)?.get(key).map_or(Link::NULL, |entry| entry.value);
-        fill(&mut self.heap.get_mut(value)?);
+        let mut value = self.map.get_mut(&(key as u16))?.ok_or(Error::Stale)?;
+        fill(&mut value);
         Ok(())
     }
 

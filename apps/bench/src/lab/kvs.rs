@@ -11,7 +11,7 @@ use super::simulated::Simulated;
 use crate::access::Pattern;
 use crate::baseline::{RamValues, StorageValues};
 use crate::heap::{HeapValues, STORE_CAPACITY, STORE_OPTIONS, Store, StoreMemory};
-use crate::values::TOTAL;
+use crate::values::{KEYS, SIZES, TOTAL, shuffled};
 use crate::workload::{Values, update};
 use anyhow::{Result, anyhow, ensure};
 use std::fmt::Debug;
@@ -21,6 +21,9 @@ use vnv_persist::Policy;
 pub const DIRTY_LIMIT: usize = 11_878;
 /// Updates between two commits in the rows with commits.
 const COMMIT: u32 = 100;
+
+/// Orders of the sizes, besides that of the other rows: those of the first seeds.
+const ORDERS: u64 = 8;
 
 fn run<V: Values<Error: Debug>>(
     values: &mut V,
@@ -38,12 +41,20 @@ fn run<V: Values<Error: Debug>>(
 ///
 /// The heap's.
 pub fn heap<M: Medium, P: Policy + Default>(access: (Pattern, u64), length: (u32, Option<u32>)) -> Result<Traffic> {
+    heap_with::<M, P>(&SIZES, access, length)
+}
+
+fn heap_with<M: Medium, P: Policy + Default>(
+    sizes: &[usize; KEYS],
+    access: (Pattern, u64),
+    length: (u32, Option<u32>),
+) -> Result<Traffic> {
     let medium = M::new(STORE_CAPACITY);
     let meter = medium.meter();
     let mut memory = Box::new(StoreMemory::new());
     let heap: Store<'_, M, P> =
         Store::format(medium, &mut memory, STORE_OPTIONS).map_err(|error| anyhow!("{error:?}"))?;
-    let mut values = HeapValues::new(&heap).map_err(|error| anyhow!("{error:?}"))?;
+    let mut values = HeapValues::new(&heap, sizes).map_err(|error| anyhow!("{error:?}"))?;
     run(&mut values, &meter, access, length)
 }
 
@@ -103,7 +114,25 @@ fn add(
     }
 }
 
+/// Adds a row: the mean over [`ORDERS`] other orders of the sizes, and the seeds, in the pattern in which the order counts most.
+fn add_orders(
+    jobs: &mut Jobs,
+    scale: Scale,
+    system: String,
+    run: impl Fn(&[usize; KEYS], (Pattern, u64), (u32, Option<u32>)) -> Result<Traffic> + Send + Sync + 'static,
+) {
+    let parameters = format!("access={};orders={ORDERS}", Pattern::Distributed.name());
+    jobs.add(format!("kvs {system} {parameters}"), move || {
+        let runs = (0..ORDERS).flat_map(|order| (1..=scale.seeds).map(move |seed| (order, seed)));
+        let traffic: Vec<Traffic> = runs
+            .map(|(order, seed)| run(&shuffled(order), (Pattern::Distributed, seed), (scale.updates, None)))
+            .collect::<Result<_>>()?;
+        Ok(vec![Row::new("kvs", &system, &parameters, scale.updates, &traffic, 1.0)])
+    });
+}
+
 fn add_heap<P: Policy + Default + 'static>(system: &str, jobs: &mut Jobs, scale: Scale) {
+    add_orders(jobs, scale, system.into(), heap_with::<Counting, P>);
     add(
         jobs,
         scale,
@@ -118,6 +147,11 @@ fn add_heap<P: Policy + Default + 'static>(system: &str, jobs: &mut Jobs, scale:
 pub fn jobs(jobs: &mut Jobs, scale: Scale) {
     crate::for_each_policy!(add_heap(jobs, scale));
     for page in PAGES {
+        add_orders(jobs, scale, format!("paged-{page}"), move |sizes, access, length| {
+            let medium = Counting::new(STORE_CAPACITY);
+            let meter = medium.meter();
+            run(&mut Paged::with_sizes(medium, page, DIRTY_LIMIT, *sizes), &meter, access, length)
+        });
         let run = move |access, length| paged::<Counting>(page, access, length);
         add(jobs, scale, format!("paged-{page}"), &[None], Box::new(run), None);
     }

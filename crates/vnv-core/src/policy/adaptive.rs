@@ -9,12 +9,10 @@ const TIME: u32 = 7;
 const TICKS: u16 = 1 << (u16::BITS - TIME);
 /// Interval of an object of which nothing is known: 64 ticks.
 const UNKNOWN: u16 = 24;
-/// Interval that hits between two looks are taken for: less than two ticks.
-const OFTEN: u16 = 0;
 /// Candidates that are compared for one victim.
 const SAMPLE: u16 = 32;
 /// What a transaction costs besides its bytes, in bytes, shared among the objects of a burst.
-const OVERHEAD: u32 = 24;
+const OVERHEAD: u32 = 16;
 
 /// Predicts the next use of each object from the intervals between its uses, and takes the candidate whose next use is farthest,
 /// weighted by its size and by what it costs.
@@ -33,9 +31,9 @@ pub struct Adaptive {
     hand: u16,
 }
 
-/// Half of the way from the interval of a hint to another one.
-const fn towards(hint: u16, interval: u16) -> u16 {
-    (hint & !INTERVAL) | ((hint & INTERVAL) + interval).div_ceil(2)
+/// The moving average of logarithms of intervals: half of the way from that of a hint to another one.
+const fn average(hint: u16, interval: u16) -> u16 {
+    ((hint & INTERVAL) + interval).div_ceil(2)
 }
 
 impl Adaptive {
@@ -53,9 +51,9 @@ impl Adaptive {
         self.stamp | interval
     }
 
-    /// What hits since the last look say: it was used often, and just now.
+    /// What hits since the last look say: it was used often, within a tick, and just now.
     const fn looked_at(self, hint: u16) -> u16 {
-        if hint & HIT == 0 { hint } else { self.now(towards(hint, OFTEN) & INTERVAL) }
+        if hint & HIT == 0 { hint } else { self.now(average(hint, 0)) }
     }
 
     /// Ticks until the next use, as far as can be known.
@@ -98,8 +96,7 @@ impl Policy for Adaptive {
 
     fn used(&mut self, hint: u16) -> u16 {
         self.tick();
-        let interval = towards(self.looked_at(hint), logarithm(self.age(hint)));
-        self.now(interval & INTERVAL)
+        self.now(average(self.looked_at(hint), logarithm(self.age(hint))))
     }
 
     fn advised(&mut self, _: u16, advice: Advice) -> u16 {
@@ -111,11 +108,9 @@ impl Policy for Adaptive {
         let (mut at, mut victim, mut most) = (first, first, 0);
         for _ in 0..SAMPLE {
             let size = residents.block_bytes(at);
-            let hint = residents.hint(at);
-            if hint & HIT != 0 {
-                residents.set_hint(at, self.looked_at(hint));
-            }
-            let worth = self.expected(self.looked_at(hint)).saturating_mul(size) / (size + OVERHEAD);
+            let hint = self.looked_at(residents.hint(at));
+            residents.set_hint(at, hint);
+            let worth = self.expected(hint).saturating_mul(size) / (size + OVERHEAD);
             // A dirty object has to be written before it can be loaded again.
             let worth = if residents.is_dirty(at) { worth } else { worth.saturating_mul(2) };
             if worth >= most {
