@@ -1,15 +1,33 @@
-//! Sizes of slices that a collection grows into.
+//! Slices that a collection grows into.
 
-use vnv_persist::Error;
+use crate::store::{Store, StoreError};
+use vnv_persist::{Durable, Error, Owned};
 
-/// Most bytes of an object.
-const MOST: usize = u16::MAX as usize;
+/// Lengths of a larger slice, to be tried one after the other: room for twice as many elements as now, for an eighth more than are
+/// needed, and for no more.
+pub const fn lengths(now: usize, needed: usize) -> [usize; 3] {
+    let doubled = now.saturating_mul(2);
+    if doubled > needed {
+        [if doubled > 4 { doubled } else { 4 }, needed.saturating_add(needed / 8), needed]
+    } else {
+        [if needed > 4 { needed } else { 4 }, needed, needed]
+    }
+}
 
-/// The length of a slice of elements of `size` bytes that holds at least `needed`: twice the present one if possible.
-pub fn grown<E>(now: usize, needed: usize, size: usize) -> Result<usize, Error<E>> {
-    let most = MOST / size.max(1);
-    let doubled = now.saturating_mul(2).max(needed).max(4).min(most);
-    if doubled < needed { Err(Error::TooLarge) } else { Ok(doubled) }
+/// A slice of the first of these lengths, of which the last one is the least, that storage and RAM have room for.
+pub fn first_that_fits<'s, S: Store, T: Durable>(
+    store: &'s S,
+    lengths: [usize; 3],
+    mut element: impl FnMut(usize) -> T,
+) -> Result<Owned<'s, [T]>, StoreError<S>> {
+    let [longer @ .., least] = lengths;
+    for length in longer.into_iter().filter(|length| *length > least) {
+        match store.allocate_slice_with(length, &mut element) {
+            Err(Error::TooLarge | Error::StorageFull | Error::RamFull) => {}
+            result => return result,
+        }
+    }
+    store.allocate_slice_with(least, element)
 }
 
 #[cfg(test)]
@@ -17,12 +35,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slices_double_up_to_the_largest_object() {
-        assert_eq!(grown::<()>(0, 1, 4), Ok(4));
-        assert_eq!(grown::<()>(4, 5, 4), Ok(8));
-        assert_eq!(grown::<()>(4, 100, 4), Ok(100));
-        assert_eq!(grown::<()>(9000, 9001, 4), Ok(16_383));
-        assert_eq!(grown::<()>(16_383, 16_384, 4), Err(Error::TooLarge));
-        assert_eq!(grown::<()>(0, 1, 60_000), Ok(1));
+    fn slices_double_or_grow_as_far_as_they_can() {
+        assert_eq!(lengths(0, 1), [4, 1, 1]);
+        assert_eq!(lengths(4, 5), [8, 5, 5]);
+        assert_eq!(lengths(4, 100), [100, 100, 100]);
+        assert_eq!(lengths(800, 801), [1600, 901, 801]);
     }
 }

@@ -1,6 +1,6 @@
 //! A first-in, first-out queue: items are objects of their own, a ring holds the links to them.
 
-use crate::fresh::grown;
+use crate::fresh::{first_that_fits, lengths};
 use crate::store::{Store, StoreError, check_unborrowed, free, guarded};
 use vnv_persist::{Advice, Durable, DurableObject, Error, Filled, Link, Named, ObjectId, Owned, Ref, RefMut, Slot};
 
@@ -226,11 +226,10 @@ impl<'s, T: ?Sized + DurableObject + Named, S: Store> OpenQueue<'s, T, S> {
             // Resumed or not, a link behind the last item is harmless: it is closed first.
             drop(place);
         } else {
-            let new_len = grown(capacity, len + 1, size_of::<Link<T>>())?;
             let ring = {
                 let old = if capacity == 0 { None } else { Some(self.store.get(header.ring)?) };
                 let old = old.as_deref().unwrap_or_default();
-                self.store.allocate_slice_with(new_len, |index| match index {
+                first_that_fits(self.store, lengths(capacity, len + 1), |index| match index {
                     _ if index < len => old.get(header.position(index, capacity)).copied().unwrap_or_default(),
                     _ if index == len => link,
                     _ => Link::NULL,

@@ -1,6 +1,6 @@
 //! A growable array: elements lie side by side in one slice object, and become dirty one by one.
 
-use crate::fresh::grown;
+use crate::fresh::{first_that_fits, lengths};
 use crate::queue::link_of;
 use crate::store::{Store, StoreError, check_unborrowed, free, guarded};
 use core::ops::Range;
@@ -216,8 +216,7 @@ impl<'s, T: Durable + Named + Copy + Default, S: Store> OpenVector<'s, T, S> {
         let grown_len = len.saturating_add(new.len());
         let capacity = self.store.get(items)?.len();
         if grown_len > capacity {
-            let capacity = grown(capacity, grown_len, size_of::<T>())?;
-            return self.replace(capacity, grown_len, |at, old| match at.checked_sub(index) {
+            return self.replace(lengths(capacity, grown_len), grown_len, |at, old| match at.checked_sub(index) {
                 None => old.get(at).copied(),
                 Some(from) => new.get(from).or_else(|| old.get(at - new.len())).copied(),
             });
@@ -337,7 +336,7 @@ impl<'s, T: Durable + Named + Copy + Default, S: Store> OpenVector<'s, T, S> {
         if needed <= capacity {
             return Ok(());
         }
-        self.replace(grown(capacity, needed, size_of::<T>())?, len, |at, old| old.get(at).copied())
+        self.replace(lengths(capacity, needed), len, |at, old| old.get(at).copied())
     }
 
     /// Gives back the room that no element needs: the elements are copied into a slice of their number.
@@ -350,7 +349,7 @@ impl<'s, T: Durable + Named + Copy + Default, S: Store> OpenVector<'s, T, S> {
         if self.store.get(items)?.len() == len {
             return Ok(());
         }
-        self.replace(len, len, |at, old| old.get(at).copied())
+        self.replace([len; 3], len, |at, old| old.get(at).copied())
     }
 
     /// Frees the slice and the vector itself, which nothing links to any more. What its elements link to is not freed.
@@ -390,14 +389,14 @@ impl<'s, T: Durable + Named + Copy + Default, S: Store> OpenVector<'s, T, S> {
     /// Puts a fresh slice in the place of the present one, all at once: only the header changes.
     fn replace(
         &mut self,
-        capacity: usize,
+        lengths: [usize; 3],
         len: usize,
         element: impl Fn(usize, &[T]) -> Option<T>,
     ) -> Result<(), StoreError<S>> {
         let (items, _) = self.header()?;
         let fresh = {
             let old = self.store.get(items)?;
-            self.store.allocate_slice_with(capacity, |at| {
+            first_that_fits(self.store, lengths, |at| {
                 if at < len { element(at, &old).unwrap_or_default() } else { T::default() }
             })?
         };

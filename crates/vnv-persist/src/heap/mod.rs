@@ -259,6 +259,7 @@ where
         &self,
         mut operation: impl FnMut() -> Result<T, EngineError<D>>,
     ) -> Result<T, EngineError<D>> {
+        let mut commits = 0;
         loop {
             let error = match operation() {
                 Err(error) if error.commit_may_help() => error,
@@ -274,11 +275,14 @@ where
                     _ => {}
                 }
             }
-            if !may_commit {
+            // After a commit nothing is dirty but what the operation itself has entered, a type that it uses for the first time: the
+            // object may need another one.
+            let helps = commits == 0 || commits == 1 && self.objects.with(|engine| Ok(engine.has_changes()))?;
+            if !may_commit || !helps {
                 return Err(error);
             }
             self.commit_now()?;
-            return operation();
+            commits += 1;
         }
     }
 
