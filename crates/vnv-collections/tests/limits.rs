@@ -1,0 +1,59 @@
+//! Where collections end: the largest object, and the smallest dirty limit.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use vnv_collections::{List, Vector};
+use vnv_persist::{Error, Heap, Memory, Options};
+use vnv_sim::TearStorage;
+
+#[test]
+#[cfg_attr(miri, ignore = "thousands of operations")]
+fn a_vector_grows_up_to_the_largest_object() {
+    type Ram = Memory<40, 60, 8, 2, 20_000>;
+    let mut memory = Ram::new();
+    let heap: Heap<'_, TearStorage, Ram> =
+        Heap::format(TearStorage::new(262_144, 8), &mut memory, Options::new(8192).log_bytes(4096)).unwrap();
+    let mut vector = Vector::create(&heap).unwrap();
+    heap.set_root("vector", Some(vector.link())).unwrap();
+    let mut len = 0;
+    let error = loop {
+        match vector.push(len as u32) {
+            Ok(()) => len += 1,
+            Err(error) => break error,
+        }
+    };
+    // 4,094 units of 8 bytes, less the block header.
+    assert_eq!((error, len), (Error::TooLarge, (4094 * 8 - 8) / 4));
+    assert_eq!(vector.len().unwrap(), len);
+    assert_eq!(*vector.get(len - 1).unwrap().unwrap(), len as u32 - 1);
+}
+
+/// With any dirty limit, what fails once fails again: nothing is admitted by chance.
+#[test]
+#[cfg_attr(miri, ignore = "thousands of operations")]
+fn a_small_dirty_limit_fails_always_or_never() {
+    type Ram = Memory<48, 60, 8, 2, 400>;
+    let mut least = None;
+    for limit in (88..320).step_by(8) {
+        let mut memory = Ram::new();
+        let formatted = Heap::format(TearStorage::new(16_384, 8), &mut memory, Options::new(limit));
+        let Ok(heap) = formatted else { continue };
+        let heap: Heap<'_, TearStorage, Ram> = heap;
+        let Ok(mut list) = List::create(&heap) else { continue };
+        if heap.set_root("list", Some(list.link())).is_err() {
+            continue;
+        }
+        let results: Vec<_> =
+            (0..6u8).map(|number| list.push_back([number; 40]).map_err(|error| format!("{error:?}"))).collect();
+        // The first item has no neighbour.
+        assert!(
+            results[0].is_ok() && results[1..].iter().all(|result| *result == results[1]),
+            "limit {limit}: {results:?}"
+        );
+        if results[1].is_ok() && least.is_none() {
+            least = Some(limit);
+        }
+    }
+    // Header, old and new last node.
+    assert_eq!(least, Some(120));
+}
