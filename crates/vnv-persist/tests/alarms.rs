@@ -358,8 +358,12 @@ fn a_program_is_resumed_after_an_alarm_at_every_byte_on_the_bus() {
 
 fn at_every_byte(back: Back) {
     let mut counts = Counts::default();
-    let lives: &[(u64, u32, usize)] =
-        if cfg!(miri) { &[(1, 3, 9973)] } else { &[(1, 90, 1), (2, 90, 3), (3, 300, 41)] };
+    let full = std::env::var_os("VNV_FULL").is_some();
+    let lives: &[(u64, u32, usize)] = match (cfg!(miri), full) {
+        (true, _) => &[(1, 3, 9973)],
+        (_, true) => &[(1, 90, 1), (2, 90, 3), (3, 300, 41)],
+        _ => &[(1, 90, 3), (2, 90, 7), (3, 300, 97)],
+    };
     for (seed, steps, stride) in lives {
         let bytes = live(back, (*seed, *steps), &[], None, &mut counts);
         for at in (0..bytes).step_by(*stride) {
@@ -384,7 +388,11 @@ fn a_program_is_resumed_after_several_alarms() {
 
 fn several(back: Back) {
     let mut counts = Counts::default();
-    let rounds = if cfg!(miri) { 1 } else { 1500 };
+    let rounds = match std::env::var_os("VNV_FULL") {
+        _ if cfg!(miri) => 1,
+        Some(_) => 1500,
+        None => 500,
+    };
     for round in 0..rounds {
         let mut random = Random(round * 7919 + 3);
         let mut at = 0;

@@ -140,7 +140,7 @@ pub fn draw(directory: &Path, rows: &[Row]) -> Result<Vec<&'static str>> {
     for row in &mut prior {
         row.system = format!("earlier: {}", row.system);
     }
-    let ours = "vnv/clock";
+    let ours = "vnv/adaptive";
     let mut drawn = Vec::new();
     let mut plot = |name, labels, all: Vec<Option<Series>>| {
         let series: Vec<Series> = all.into_iter().flatten().collect();

@@ -45,7 +45,11 @@ pub fn table(rows: &[Row], form: Form) -> String {
         let beside = prior::beside(&prior, row);
         let earlier =
             beside.as_ref().map_or(String::new(), |other| format!("{} ({})", time(other.model_us), other.system));
-        let ratio = beside.filter(|other| other.model_us > 0.0).map(|other| row.model_us / other.model_us);
+        let ratio = beside.map(|other| match (row.model_us > 0.0, other.model_us > 0.0) {
+            (_, true) => format!("{:.2}", row.model_us / other.model_us),
+            (true, false) => "worse".into(),
+            (false, false) => "1.00".into(),
+        });
         lines.push([
             row.bench.clone(),
             row.system.clone(),
@@ -57,7 +61,7 @@ pub fn table(rows: &[Row], form: Form) -> String {
             time(row.model_us),
             time(row.wire_us),
             earlier,
-            ratio.map_or(String::new(), |ratio| format!("{ratio:.2}")),
+            ratio.unwrap_or_default(),
         ]);
     }
     write_lines(&lines, form, 3)

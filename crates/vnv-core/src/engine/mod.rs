@@ -316,9 +316,16 @@ where
         self.attention
     }
 
-    /// Free units of the data area, and the largest free range.
-    pub fn free_space(&self) -> (u16, u16) {
-        (self.space.free_units(), self.space.largest_free())
+    /// Free units of the data area, and the largest free range; the allocator is rebuilt before if it has forgotten some.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Interrupted`].
+    pub fn free_space(&mut self) -> Result<(u16, u16), EngineError<D>> {
+        if self.space_stale || !self.space.is_complete() {
+            self.rebuild_space()?;
+        }
+        Ok((self.space.free_units(), self.space.largest_free()))
     }
 
     /// Free words of the arena.

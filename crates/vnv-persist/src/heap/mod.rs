@@ -137,13 +137,14 @@ where
         self.objects.with(|engine| Ok(engine.dirty_bytes()))
     }
 
-    /// Free units of storage and the largest free range, in units of [`Layout::unit`](crate::Layout::unit) bytes.
+    /// Free units of storage and the largest free range, in units of [`Layout::unit`](crate::Layout::unit) bytes. Places that a commit would
+    /// set free do not count. The allocator, which remembers only so many ranges, may have to forget some: at least so much is free.
     ///
     /// # Errors
     ///
     /// [`Error::Reentered`].
     pub fn free_space(&self) -> Result<(u16, u16), EngineError<D>> {
-        self.objects.with(|engine| Ok(engine.free_space()))
+        self.objects.with(Engine::free_space)
     }
 
     /// Compactions of the log since the heap was opened.
