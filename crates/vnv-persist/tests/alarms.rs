@@ -412,7 +412,7 @@ fn several(back: Back) {
 fn power_may_fail_inside_the_emergency_snapshot() {
     let mut counts = Counts::default();
     let bytes = live(Back::Reboot, (1, if cfg!(miri) { 4 } else { 60 }), &[], None, &mut counts);
-    for at in (0..bytes).step_by(if cfg!(miri) { 19_997 } else { 37 }) {
+    for at in (0..bytes).step_by(if cfg!(miri) { 19_997 } else { 97 }) {
         cut_in_snapshot(1, if cfg!(miri) { 4 } else { 60 }, at, &mut counts);
     }
     println!("{} alarms, {} cuts", counts.alarms, counts.cuts);
