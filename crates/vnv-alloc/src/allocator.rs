@@ -32,7 +32,12 @@ impl core::error::Error for RangeError {}
 ///
 /// What a unit is, such as 8 bytes of RAM or a sector of storage, is up to the caller. Nothing here panics; what
 /// fails leaves the state as it was. The steps that each call takes are with the implementations.
-pub trait OffsetAllocator {
+///
+/// # Safety
+///
+/// Whoever asks relies on the answers: a range that is handed out lies in `0..capacity`, begins at a multiple of the alignment, and overlaps none
+/// that was handed out, reserved, or named to a rebuild, and not given back.
+pub unsafe trait OffsetAllocator {
     /// Makes everything in `0..capacity` free, in units.
     fn reset(&mut self, capacity: u16);
 

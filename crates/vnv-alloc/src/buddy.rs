@@ -189,7 +189,8 @@ impl<const WORDS: usize> Default for Buddy<WORDS> {
     }
 }
 
-impl<const WORDS: usize> OffsetAllocator for Buddy<WORDS> {
+// SAFETY: what is handed out was free, and is not free until it is given back (`tests/model.rs`, `tests/bitmap.rs`).
+unsafe impl<const WORDS: usize> OffsetAllocator for Buddy<WORDS> {
     fn reset(&mut self, capacity: u16) {
         let capacity = usize::from(capacity).min(WORDS * 32) as u16;
         self.used.fill(u32::MAX);

@@ -393,7 +393,8 @@ impl<const NODES: usize> FirstFit<NODES> {
     }
 }
 
-impl<const NODES: usize> OffsetAllocator for FirstFit<NODES> {
+// SAFETY: what is handed out was free, and is not free until it is given back (`tests/model.rs`, `tests/bitmap.rs`).
+unsafe impl<const NODES: usize> OffsetAllocator for FirstFit<NODES> {
     fn reset(&mut self, capacity: u16) {
         let list = self.list();
         clear(list, capacity);

@@ -274,6 +274,8 @@ impl<'s, T: ?Sized + DurableObject + Named, S: Store> OpenQueue<'s, T, S> {
         let header = self.header()?;
         let Some(front) = self.item_of(&header, 0)? else { return Ok(None) };
         let seen = look(&*self.store.get(front)?);
+        // `look` may have pushed through another handle; the front it could not take away.
+        let header = self.header()?;
         self.remove(&header, front)?;
         Ok(Some(seen))
     }

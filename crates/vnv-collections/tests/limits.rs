@@ -2,9 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use vnv_collections::{List, Vector};
+use vnv_collections::{List, OpenQueue, Queue, Vector};
 use vnv_persist::{Error, Heap, Memory, Options};
 use vnv_sim::TearStorage;
+use vnv_storage::RamStorage;
 
 #[test]
 #[cfg_attr(miri, ignore = "thousands of operations")]
@@ -56,4 +57,31 @@ fn a_small_dirty_limit_fails_always_or_never() {
     }
     // Header, old and new last node.
     assert_eq!(least, Some(120));
+}
+
+type Work = Memory<60, 40, 8, 2, 400>;
+
+/// A worker looks at the front item and pushes what follows from it.
+#[test]
+fn what_is_pushed_while_the_front_is_looked_at_stays() {
+    for before in [1usize, 3, 4] {
+        let mut memory = Work::new();
+        let heap = Heap::<_, Work>::format(RamStorage::<8192>::new(), &mut memory, Options::new(800)).unwrap();
+        let mut queue: OpenQueue<'_, u32, _> = Queue::create(&heap).unwrap();
+        let link = queue.link();
+        for n in 0..before {
+            queue.push_back(n as u32).unwrap();
+        }
+        let popped = queue.pop_front_with(|item| {
+            Queue::at(&heap, link).push_back(100 + *item).unwrap();
+            *item
+        });
+        let mut rest = vec![];
+        while let Some(n) = queue.pop_front().unwrap() {
+            rest.push(n);
+        }
+        let mut expected: Vec<u32> = (1..before as u32).collect();
+        expected.push(100);
+        assert_eq!((popped.ok().flatten(), rest), (Some(0), expected), "{before}");
+    }
 }

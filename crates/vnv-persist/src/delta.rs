@@ -8,7 +8,7 @@ use core::fmt::Debug;
 use vnv_alloc::OffsetAllocator;
 use vnv_core::block::{GRANULE, HEADER};
 use vnv_core::engine::Engine;
-use vnv_core::entry::{Entry, TAG_MASK};
+use vnv_core::entry::Entry;
 use vnv_core::{Error, Policy};
 use vnv_storage::{Device, fault};
 
@@ -92,9 +92,7 @@ where
         let Some((header, _)) = RecordHeader::from_bytes(&bytes, salt) else { break };
         if header.kind == Kind::Commit {
             each_delta(engine, &layout, at, &header, &mut |engine, delta| {
-                let last = engine
-                    .entry(delta.index)
-                    .is_some_and(|entry| entry.type_index() != 0 && engine.word(delta.index) & TAG_MASK == header.tag);
+                let last = engine.follows_delta(delta.index, header.tag);
                 if last && !delta.fits {
                     return Err(OpenError::Damaged(Damage::Content));
                 }

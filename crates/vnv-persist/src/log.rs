@@ -6,6 +6,7 @@ use crate::roots::Roots;
 use core::fmt::Debug;
 use vnv_alloc::OffsetAllocator;
 use vnv_core::engine::{DELTA_BYTES, Engine};
+use vnv_core::entry::TAG_MASK;
 use vnv_core::{Error, Policy, Workspace};
 use vnv_storage::{Device, fault};
 
@@ -111,6 +112,10 @@ impl Log {
         if self.end + padded > self.layout.half(self.half) + self.layout.log_half {
             return Ok(false);
         }
+        // An old delta must not look like the last one of its object: no tag twice in a half.
+        if self.last + 1 - self.base_sequence >= u64::from(TAG_MASK) {
+            return Ok(false);
+        }
         let header = RecordHeader {
             kind: Kind::Commit,
             roots: root_count as u8,
@@ -126,6 +131,8 @@ impl Log {
         digest.update(delta_bytes);
         let head = header.to_bytes(self.base_sequence, digest.finalize());
         let slices = [&head[..], entry_bytes, root_bytes, delta_bytes, padding(&self.layout, length)];
+        // From here on the record may be there, whatever the device says: the places that it names may not be reused.
+        engine.retain_places();
         self.doubtful = Some(self.end);
         engine.write(self.end, &slices)?;
         engine.device().sync().map_err(Error::Device)?;
@@ -178,6 +185,7 @@ impl Log {
         let head = header.to_bytes(sequence, digest.finalize());
         let other = 1 - self.half;
         let at = self.layout.half(other);
+        engine.retain_places();
         self.doubtful = Some(at);
         // The table is encoded in pieces as long as the pending list, each one write.
         let mut buffer = W::record_entries();

@@ -73,6 +73,7 @@ where
         engine.set_tag(found.1.tag);
         if !fault!(RecoverWithoutBase) {
             log.write_base::<W, _, _, _, _>(engine, roots, found.1.sequence)?;
+            engine.release_places();
         }
         engine.set_tag(found.1.tag + 1);
     }

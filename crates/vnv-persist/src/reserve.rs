@@ -87,11 +87,12 @@ where
         body(engine, sink)
     })?;
     engine.device().sync().map_err(Error::Device)?;
+    if kind == Kind::Resume {
+        // It is good for this resumption only; the other reserve may hold the live snapshot.
+        return Ok((at, header));
+    }
     if !fault!(OverwriteLiveReserve) {
         log.next_reserve = 1 - log.next_reserve;
-    }
-    if kind == Kind::Resume {
-        return Ok((at, header));
     }
     engine.attention().set_unchanged();
     if !fault!(SnapshotSequenceKept) {

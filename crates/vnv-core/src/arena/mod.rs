@@ -214,6 +214,16 @@ impl Resident {
         }
     }
 
+    /// Replaces the block header.
+    ///
+    /// # Safety
+    ///
+    /// No slice of the block lives that holds it.
+    pub unsafe fn set_block_header(self, header: [u8; crate::block::HEADER]) {
+        // SAFETY: invariant 2: the block begins with it.
+        unsafe { self.block().cast::<[u8; crate::block::HEADER]>().write(header) };
+    }
+
     /// First byte of the object.
     pub fn object(self) -> NonNull<u8> {
         // SAFETY: invariant 2: the object follows the block header.

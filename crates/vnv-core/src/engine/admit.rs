@@ -308,6 +308,11 @@ where
         if word & (flag::DEAD | flag::FREED_IN_TRANSACTION) != 0 {
             return;
         }
+        if self.geometry.guards != 0 && resident.is_some_and(|resident| resident.pins() != 0) {
+            // A program that is resumed goes on with its guards: what they refer to must be in storage. It is garbage from here on.
+            self.set_flags(index, 0, flag::OWNED);
+            return;
+        }
         if self.mark.is_some() {
             // The generation stays until the commit: a copy that is evicted meanwhile keeps its identity.
             self.set_flags(index, flag::FREED_IN_TRANSACTION, flag::OWNED);

@@ -117,7 +117,8 @@ where
             attention: self.attention,
             interrupted: Cell::new(self.attention.interrupts()),
         };
-        let victim = self.policy.victim(&mut view);
+        // A policy is safe code of the program's: it may name anything.
+        let victim = self.policy.victim(&mut view).filter(|victim| view.is_candidate(*victim));
         if view.interrupted.get() { Err(Error::Interrupted) } else { Ok(victim) }
     }
 }

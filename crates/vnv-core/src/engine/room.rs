@@ -52,7 +52,8 @@ where
     fn evict_for(&mut self, victim: u16, words: u16) -> Result<(), EngineError<D>> {
         match self.range(victim) {
             Some((offset, length)) if length < words => {
-                if let Some(first) = self.window(offset, words)? {
+                // One behind pinned copies may hold nothing that could leave: an aligned range may be wanted.
+                if let Some(first) = self.window(offset, words)?.filter(|first| self.overlaps(victim, *first, words)) {
                     return self.evict_where(&|engine, index| engine.overlaps(index, first, words));
                 }
             }

@@ -27,6 +27,11 @@ where
         self.attention.retain(true);
     }
 
+    /// An image was opened, and nothing was written since: no place is younger than what names it.
+    pub fn release_places(&self) {
+        self.attention.retain(false);
+    }
+
     /// Number of dirty objects, and of entries in all, of a snapshot now.
     pub fn snapshot_counts(&self) -> (u16, u16) {
         debug_assert!(cfg!(miri) || self.nothing_else_changed(), "a slot has changed in a group that is not marked");

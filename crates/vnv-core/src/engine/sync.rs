@@ -70,14 +70,18 @@ where
     ///
     /// [`Error::Interrupted`]: the block is as it was.
     pub(super) fn seal<'a>(&self, index: u16, resident: Resident, place: u16) -> Result<&'a [u8], EngineError<D>> {
-        // SAFETY: callers have checked that no mutable guard is open; the engine is borrowed alone.
-        let block = unsafe { resident.block_bytes_mut(self.block_len(index)) };
-        let (header, object) = block.split_at_mut_checked(HEADER).ok_or(Error::Damaged { index })?;
-        let size = BlockHeader::from_bytes(header).size;
-        let object = object.get(..usize::from(size)).unwrap_or_default();
+        let block_len = self.block_len(index);
+        // SAFETY: callers have checked that no mutable guard is open.
+        let block = unsafe { resident.block_bytes(block_len) };
+        let size = BlockHeader::from_bytes(block).size;
+        let object = block.get(HEADER..HEADER + usize::from(size)).ok_or(Error::Damaged { index })?;
         let crc = self.checksum(self.identity(index, place), self.tag, object)?;
-        header.copy_from_slice(&BlockHeader { crc, size, tag: self.tag }.to_bytes());
-        Ok(block)
+        let header = BlockHeader { crc, size, tag: self.tag }.to_bytes();
+        // SAFETY: as above; shared guards lend the bytes of the object only, not the header's, and `block` is not used any more.
+        unsafe {
+            resident.set_block_header(header);
+            Ok(resident.block_bytes(block_len))
+        }
     }
 
     /// Computes the block headers of partly dirty objects, which a snapshot holds.
@@ -160,6 +164,15 @@ where
         written?;
         self.synced(index, place);
         Ok(())
+    }
+
+    /// Whether the block of an object in storage lacks nothing but a delta with this tag: it is live, has a place that was written, and its
+    /// last version has that tag.
+    pub fn follows_delta(&self, index: u16, tag: u16) -> bool {
+        let word = self.word(index);
+        self.entry(index).is_some_and(|entry| entry.type_index() != 0 && entry.place() != NO_PLACE)
+            && word & (flag::DEAD | flag::UNWRITTEN) == 0
+            && word & TAG_MASK == tag
     }
 
     /// Whether the object's changes go out as a delta in the next record, and the delta's bytes.

@@ -123,7 +123,9 @@ where
             self.reach(root);
         }
         for index in 0..self.used {
-            if self.word(index) & flag::OWNED != 0
+            // A program that is resumed goes on with its guards: what they refer to stays.
+            let guarded = self.geometry.guards != 0 && self.is_pinned(index);
+            if (guarded || self.word(index) & flag::OWNED != 0)
                 && let Some(id) = self.id(index)
             {
                 self.reach(id);

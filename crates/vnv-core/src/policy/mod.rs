@@ -59,7 +59,7 @@ pub trait Policy {
     }
     /// The hint after advice.
     fn advised(&mut self, hint: u16, advice: Advice) -> u16;
-    /// The candidate that goes next, or `None` if there are none.
+    /// The candidate that goes next, or `None` if there are none. A slot that is no candidate counts as `None`.
     fn victim(&mut self, residents: &mut dyn Residents) -> Option<u16>;
 }
 
