@@ -44,7 +44,8 @@ impl Options {
     }
 
     /// For a program that is resumed, with at most so many objects borrowed at once: each takes 10 bytes of the dirty limit, as does
-    /// each dirty object.
+    /// each dirty object. An object on which a guard is open is not freed then when its owner is dropped: the guard stays valid through a
+    /// power failure, and the object is garbage for the next collection.
     #[must_use]
     pub const fn guards(self, guards: u16) -> Self {
         Self { guards, ..self }

@@ -308,12 +308,10 @@ where
         if word & (flag::DEAD | flag::FREED_IN_TRANSACTION) != 0 {
             return;
         }
-        if self.geometry.guards != 0 && resident.is_some_and(|resident| resident.pins() != 0) {
-            // A program that is resumed goes on with its guards: what they refer to must be in storage. It is garbage from here on.
-            self.set_flags(index, 0, flag::OWNED);
-            return;
-        }
         if self.mark.is_some() {
+            if self.stays_guarded(index) {
+                return;
+            }
             // The generation stays until the commit: a copy that is evicted meanwhile keeps its identity.
             self.set_flags(index, flag::FREED_IN_TRANSACTION, flag::OWNED);
             return;
@@ -326,24 +324,12 @@ where
         let raised = u16::from(!fault!(KeepGeneration));
         entry.set_generation((entry.generation() + raised).min(LAST_GENERATION));
         if let Some(resident) = resident {
+            if resident.pins() != 0 {
+                return self.free_guarded(index, entry, resident, word);
+            }
             let state = resident.state();
             let block_len = usize::from(entry.units()) << self.unit_shift();
-            if state & state::DIRTY != 0 {
-                let whole = self.whole_bytes(block_len);
-                self.dirty -= if state & state::PARTIAL == 0 { whole } else { self.dirty_cost(index, state) };
-                self.debt -= u16::from(word & flag::UNWRITTEN == 0);
-                self.dirty -= if word & flag::PENDING == 0 { ENTRY_BYTES } else { 0 };
-            }
-            if resident.pins() != 0 {
-                // The copy stays as long as guards are open on it.
-                resident.update(|header| {
-                    header.word = word | flag::DEAD;
-                    header.generation = GONE;
-                    header.state &= !(state::DIRTY | state::PARTIAL | state::UNAPPLIED | state::TRANSACTION);
-                });
-                self.enter_freed(index, entry);
-                return;
-            }
+            self.forget_changes(index, block_len, state, word);
             self.ram_free(entry.resident().unwrap_or(0), arena_words(block_len, state & state::SLICE != 0) as u16);
         }
         let unknown = word & flag::UNWRITTEN != 0 || self.is_passing(word);
@@ -353,6 +339,43 @@ where
             return;
         }
         entry.set_word(word | flag::DEAD);
+        self.enter_freed(index, entry);
+    }
+
+    /// The changes of an object that is freed are not written any more.
+    #[inline]
+    fn forget_changes(&mut self, index: u16, block_len: usize, state: u8, word: u16) {
+        if state & state::DIRTY != 0 {
+            let whole = self.whole_bytes(block_len);
+            self.dirty -= if state & state::PARTIAL == 0 { whole } else { self.dirty_cost(index, state) };
+            self.debt -= u16::from(word & flag::UNWRITTEN == 0);
+            self.dirty -= if word & flag::PENDING == 0 { ENTRY_BYTES } else { 0 };
+        }
+    }
+
+    /// Whether an object that a guard is open on is garbage now instead of being freed: a program that is resumed goes on with its
+    /// guards, and what they refer to must be in storage.
+    fn stays_guarded(&mut self, index: u16) -> bool {
+        let stays = self.geometry.guards != 0 && self.is_pinned(index);
+        if stays {
+            self.set_flags(index, 0, flag::OWNED);
+        }
+        stays
+    }
+
+    /// Frees an object that a guard is open on: the copy stays as long as that.
+    #[cold]
+    #[inline(never)]
+    fn free_guarded(&mut self, index: u16, entry: Entry, resident: Resident, word: u16) {
+        if self.stays_guarded(index) {
+            return;
+        }
+        self.forget_changes(index, self.block_len(index), resident.state(), word);
+        resident.update(|header| {
+            header.word = word | flag::DEAD;
+            header.generation = GONE;
+            header.state &= !(state::DIRTY | state::PARTIAL | state::UNAPPLIED | state::TRANSACTION);
+        });
         self.enter_freed(index, entry);
     }
 
