@@ -21,6 +21,7 @@ fn val(n: u8) -> Value {
 
 /// a commit whose record reached the storage although the bus said no; then places are reused.
 #[test]
+#[cfg_attr(miri, ignore = "hundreds of commits, with nothing in them that others do not have")]
 fn places_that_a_failed_commit_may_name_are_not_reused() {
     let mut memory = Ram::new();
     let heap = Heap::<_, Ram>::format(TearStorage::new(8192, 8), &mut memory, OPT).unwrap();
@@ -54,6 +55,7 @@ fn places_that_a_failed_commit_may_name_are_not_reused() {
 
 /// other object lands on the place
 #[test]
+#[cfg_attr(miri, ignore = "hundreds of commits, with nothing in them that others do not have")]
 fn nor_by_another_object() {
     let mut memory = Ram::new();
     let heap = Heap::<_, Ram>::format(TearStorage::new(8192, 8), &mut memory, OPT).unwrap();
@@ -158,6 +160,7 @@ fn a_program_is_resumed_with_a_guard_on_an_object_that_was_collected() {
 
 /// tags wrap inside one log half.
 #[test]
+#[cfg_attr(miri, ignore = "hundreds of commits, with nothing in them that others do not have")]
 fn tags_do_not_come_again_within_a_half_of_the_log() {
     type Big = Memory<40, 30, 6, 4, 400>;
     let mut memory = Big::new();
