@@ -145,13 +145,15 @@ where
     let kept_at = |number: u16| tail + 2 + KEPT_BYTES * u32::from(number);
     for number in 0..kept {
         let bytes = read_array(engine.device(), kept_at(number)).map_err(failed)?;
-        engine.resume_header(bytes).map_err(failed)?;
+        // SAFETY: the program stands still in `persist`, until everything is as the record says.
+        unsafe { engine.resume_header(bytes) }.map_err(failed)?;
     }
     apply_deltas(engine, log, true).map_err(|_| ResumeError::Device)?;
     for number in 0..kept {
         let [_, _, i0, i1, ..]: [u8; KEPT_BYTES as usize] =
             read_array(engine.device(), kept_at(number)).map_err(failed)?;
-        engine.resume_load(u16::from_le_bytes([i0, i1])).map_err(failed)?;
+        // SAFETY: the program stands still in `persist`, until everything is as the record says.
+        unsafe { engine.resume_load(u16::from_le_bytes([i0, i1])) }.map_err(failed)?;
     }
     each_object(engine, log, at, header, true).map_err(failed)?;
     Ok(())
@@ -185,8 +187,11 @@ where
         if size & PARTIAL == 0 {
             let length = u32::from(units) * log.layout.unit - vnv_core::block::HEADER as u32;
             if fill {
-                engine.resume_size(index, size)?;
-                engine.resume_bytes(index, 0, length, data)?;
+                // SAFETY: the program stands still in `persist`, until everything is as the record says.
+                unsafe {
+                    engine.resume_size(index, size)?;
+                    engine.resume_bytes(index, 0, length, data)?;
+                }
             }
             data += length;
         } else {
@@ -197,7 +202,8 @@ where
                 let (first, granules) = (u16::from_le_bytes([f0, f1]), u16::from_le_bytes([g0, g1]));
                 let length = 8 * u32::from(granules);
                 if fill {
-                    engine.resume_bytes(index, 8 * u32::from(first), length, data + 4)?;
+                    // SAFETY: the program stands still in `persist`, until everything is as the record says.
+                    unsafe { engine.resume_bytes(index, 8 * u32::from(first), length, data + 4) }?;
                     engine.resume_granules(index, first, granules);
                 }
                 data += 4 + length;

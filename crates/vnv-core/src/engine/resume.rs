@@ -69,7 +69,11 @@ where
     /// # Errors
     ///
     /// [`Error::Damaged`]: the record does not fit the table.
-    pub fn resume_header(&mut self, bytes: [u8; KEPT_BYTES as usize]) -> Result<u16, EngineError<D>> {
+    ///
+    /// # Safety
+    ///
+    /// The program stands still, and goes on only when its arena is as it left it: its guards rely on what is written here.
+    pub unsafe fn resume_header(&mut self, bytes: [u8; KEPT_BYTES as usize]) -> Result<u16, EngineError<D>> {
         let [o0, o1, i0, i1, w0, w1, pins, flags, h0, h1] = bytes;
         let index = u16::from_le_bytes([i0, i1]);
         let offset = u16::from_le_bytes([o0, o1]);
@@ -92,7 +96,11 @@ where
     /// # Errors
     ///
     /// [`Error::Damaged`], the device's.
-    pub fn resume_load(&mut self, index: u16) -> Result<(), EngineError<D>> {
+    ///
+    /// # Safety
+    ///
+    /// The program stands still, and goes on only when its arena is as it left it: its guards rely on what is written here.
+    pub unsafe fn resume_load(&mut self, index: u16) -> Result<(), EngineError<D>> {
         let Some(resident) = self.resident(index) else { return Ok(()) };
         let header = resident.header();
         let dirty = header.state & state::DIRTY != 0;
@@ -100,7 +108,7 @@ where
             return Ok(());
         }
         let at = self.offset_of(self.slot(index).place());
-        // SAFETY: the arena is ours until the program goes on; its guards see the bytes they saw before.
+        // SAFETY: the caller's word: its guards see the bytes they saw before.
         let block = unsafe { resident.block_bytes_mut(self.block_len(index)) };
         self.device.get_mut().read(at, block).map_err(Error::Device)?;
         if !dirty {
@@ -115,7 +123,11 @@ where
     /// # Errors
     ///
     /// [`Error::Damaged`]: the record does not fit the table.
-    pub fn resume_size(&mut self, index: u16, size: u16) -> Result<u32, EngineError<D>> {
+    ///
+    /// # Safety
+    ///
+    /// The program stands still, and goes on only when its arena is as it left it: its guards rely on what is written here.
+    pub unsafe fn resume_size(&mut self, index: u16, size: u16) -> Result<u32, EngineError<D>> {
         let resident = self.resident(index).ok_or(Error::Damaged { index })?;
         let block_len = self.block_len(index);
         // SAFETY: as in `resume_load`.
@@ -130,7 +142,11 @@ where
     /// # Errors
     ///
     /// [`Error::Damaged`]: they lie outside of the object; the device's.
-    pub fn resume_bytes(&mut self, index: u16, at: u32, len: u32, from: u32) -> Result<(), EngineError<D>> {
+    ///
+    /// # Safety
+    ///
+    /// The program stands still, and goes on only when its arena is as it left it: its guards rely on what is written here.
+    pub unsafe fn resume_bytes(&mut self, index: u16, at: u32, len: u32, from: u32) -> Result<(), EngineError<D>> {
         let resident = self.resident(index).ok_or(Error::Damaged { index })?;
         // SAFETY: as in `resume_load`.
         let block = unsafe { resident.block_bytes_mut(self.block_len(index)) };
