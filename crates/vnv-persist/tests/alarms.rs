@@ -377,6 +377,7 @@ fn at_every_byte(back: Back) {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "minutes, with nothing unsafe in them that the others do not have")]
 fn several_alarms_and_alarms_inside_snapshots() {
     several(Back::Reboot);
 }
@@ -409,6 +410,7 @@ fn several(back: Back) {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "minutes, with nothing unsafe in them that the others do not have")]
 fn power_may_fail_inside_the_emergency_snapshot() {
     let mut counts = Counts::default();
     let bytes = live(Back::Reboot, (1, if cfg!(miri) { 4 } else { 60 }), &[], None, &mut counts);
