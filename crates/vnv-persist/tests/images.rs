@@ -31,7 +31,7 @@ fn cases(full: u32) -> ProptestConfig {
 }
 
 fn valid() -> Vec<u8> {
-    let (start, trace, _) = record(77, if cfg!(miri) { 20 } else { 200 });
+    let (start, trace, _) = record(77, if cfg!(miri) { 6 } else { 200 });
     let mut image = start;
     for (offset, bytes, _) in &trace.borrow().writes {
         image[*offset as usize..*offset as usize + bytes.len()].copy_from_slice(bytes);
