@@ -10,6 +10,7 @@ mod changed;
 mod commit;
 mod hit;
 mod load;
+mod pending;
 mod residents;
 mod resume;
 mod room;
@@ -28,14 +29,14 @@ pub use trace::Collected;
 use crate::arena::{Arena, GONE, Resident, state};
 use crate::attention::Attention;
 use crate::block::{HEADER, Identity};
-use crate::entry::{Entry, Item, NO_PLACE, ObjectId, SCHEMA_TYPE, TAG_MASK, flag};
+use crate::entry::{Entry, Item, ObjectId, SCHEMA_TYPE, TAG_MASK, flag};
 use crate::error::Error;
 use crate::memory::TypeInfo;
 use crate::policy::Policy;
 use core::cell::RefCell;
 use core::fmt::Debug;
 use vnv_alloc::OffsetAllocator;
-use vnv_storage::{Device, fault};
+use vnv_storage::Device;
 
 /// Most bytes of a snapshot besides entries, roots and objects: record header, length of the directory, bitmap of freed
 /// slots.
@@ -462,53 +463,6 @@ where
     const fn block_for(&self, size: usize) -> usize {
         let unit = self.geometry.unit as usize;
         (HEADER + size + unit - 1) & !(unit - 1)
-    }
-
-    /// Whether `bytes` more snapshot bytes and `items` more pending places are admitted.
-    fn admit(&self, bytes: u32, items: u16) -> Result<(), EngineError<D>> {
-        if bytes != 0 {
-            self.admit_bytes(bytes)?;
-        }
-        self.admit_items(items)
-    }
-
-    #[inline]
-    fn admit_bytes(&self, bytes: u32) -> Result<(), EngineError<D>> {
-        let limit = self.geometry.dirty_limit;
-        let exceeded = !fault!(IgnoreDirtyLimit) && self.dirty + self.root_dirty + bytes > limit;
-        if exceeded { Err(Error::DirtyLimit) } else { Ok(()) }
-    }
-
-    #[inline]
-    fn admit_items(&self, items: u16) -> Result<(), EngineError<D>> {
-        let all = usize::from(self.items_len) + usize::from(self.debt) + usize::from(items);
-        if all > self.items.len() { Err(Error::PendingFull) } else { Ok(()) }
-    }
-
-    /// Appends an old place of a slot to the pending list. The room was admitted before.
-    fn push_item(&mut self, index: u16, place: u16) {
-        let word = self.word(index);
-        self.append_item(Item::new(index, place, word & flag::PENDING == 0));
-        let has = if place == NO_PLACE { 0 } else { flag::HAS_ITEM };
-        self.set_flags(index, flag::PENDING | has, 0);
-    }
-
-    #[inline]
-    fn append_item(&mut self, new: Item) {
-        if let Some(item) = self.items.get_mut(usize::from(self.items_len)) {
-            *item = new;
-            self.items_len += 1;
-        }
-    }
-
-    /// The last item belongs to a change made before the running transaction: it goes below the mark.
-    fn move_below_mark(&mut self) {
-        if let Some(mark) = &mut self.mark {
-            if let Some(items) = self.items.get_mut(usize::from(*mark)..usize::from(self.items_len)) {
-                items.rotate_right(1);
-            }
-            *mark += 1;
-        }
     }
 
     fn is_slice(&self, type_index: u8) -> bool {
