@@ -10,7 +10,10 @@ use vnv_storage::Part;
 use embedded_hal::digital::OutputPin;
 use embedded_hal::spi::SpiBus;
 
-const RAM: usize = 0x0003_4000;
+/// Code, data, and the stack at the end.
+const RAM: usize = 0x0003_6000;
+/// Bytes of the stack at least.
+const STACK: usize = 0x1000;
 const REGISTERS: u32 = 0x4000_0000;
 /// Where the interrupt returns to: no memory is there.
 const RETURN: u32 = 0xFFFF_FFF0;
@@ -230,6 +233,8 @@ impl Machine {
         for header in (0..count).map(|number| headers + number * size) {
             if u32_at(header) == 1 {
                 let (offset, address, length) = (u32_at(header + 4), u32_at(header + 8), u32_at(header + 16));
+                let end = address + u32_at(header + 20);
+                assert!(end + STACK <= RAM, "the program ends at {end:#x}: too little is left for its stack");
                 ram[address..address + length].copy_from_slice(&program[offset..offset + length]);
             }
         }
