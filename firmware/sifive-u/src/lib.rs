@@ -16,7 +16,7 @@ use vnv_storage::OwnedSpiFram;
 global_asm!(".global abort", "abort:", "wfi", "j abort");
 
 /// Time between two alarms.
-const ALARM_MICROSECONDS: u64 = 500;
+const ALARM_MICROSECONDS: u64 = 100;
 
 /// The board.
 pub struct SifiveU {
