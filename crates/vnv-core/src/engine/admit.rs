@@ -64,7 +64,7 @@ where
         // What `open` would refuse must not be entered.
         Schema::parse(key.schema).map_err(|_| Error::TooLarge)?;
         let index = u16::from(row);
-        let (_, resident) = self.admit_any::<false>(key.schema.len(), None, index)?;
+        let (_, resident) = self.admit_carefully(key.schema.len(), None, index)?;
         let end = HEADER + key.schema.len();
         // SAFETY: the block was admitted for this many bytes a moment ago; nobody else refers to it.
         if let Some(object) = unsafe { resident.block_bytes_mut(self.block_len(index)) }.get_mut(HEADER..end) {
@@ -120,7 +120,18 @@ where
         size: usize,
         key: &'static TypeKey,
     ) -> Result<(u16, Resident), EngineError<D>> {
-        self.admit_any::<false>(size, Some(key), 0)
+        self.admit_carefully(size, Some(key), 0)
+    }
+
+    /// [`admit_any`](Self::admit_any), whatever is going on: once for objects and schemas.
+    #[inline(never)]
+    fn admit_carefully(
+        &mut self,
+        size: usize,
+        key: Option<&'static TypeKey>,
+        index: u16,
+    ) -> Result<(u16, Resident), EngineError<D>> {
+        self.admit_any::<false>(size, key, index)
     }
 
     /// The same where the gate is open: no transaction or collection is running, and pins are not counted. `None`: something has to
@@ -186,14 +197,13 @@ where
             // Making room may have synced others: the slot is still free, but the budgets are asked again.
             None => (self.ram_allocate(words)?, self.admit(bytes, items)),
         };
-        let space = match (still, self.space_known(units)) {
-            (Ok(()), Some(place)) => Ok(place),
-            (Ok(()), None) if KNOWN => Err(Error::StorageFull),
-            (Ok(()), None) => self.space_search(units),
-            (Err(error), place) => {
-                self.space_free(place.unwrap_or(NO_PLACE), units);
-                Err(error)
-            }
+        let space = match still {
+            Err(error) => Err(error),
+            Ok(()) => match self.space_known(units) {
+                Some(place) => Ok(place),
+                None if KNOWN => Err(Error::StorageFull),
+                None => self.space_search(units),
+            },
         };
         let place = match space {
             Ok(place) => place,
