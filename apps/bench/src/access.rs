@@ -32,6 +32,18 @@ impl Pattern {
     }
 }
 
+impl Pattern {
+    /// How often a key is used, in the long run, as far as keys differ: relative to others.
+    #[must_use]
+    pub const fn weight(self, key: usize) -> u32 {
+        match self {
+            Self::Distributed if key > 0 => WEIGHTS[key] - WEIGHTS[key - 1],
+            Self::Distributed => WEIGHTS[0],
+            _ => 1,
+        }
+    }
+}
+
 /// Neighbouring keys that are used together in [`Pattern::Partitioned`].
 pub const PARTITION: u32 = 16;
 /// Accesses in each of them.

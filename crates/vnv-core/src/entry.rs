@@ -10,6 +10,8 @@ pub const MAX_UNITS: u16 = 0xFFF;
 pub const ANY_TAG: u16 = TAG_MASK;
 /// Bits of a tag.
 pub const TAG_MASK: u16 = 0x01FF;
+/// Set in the index of a record's entry that tells of an object of an older record: only its place follows.
+pub const MOVED: u16 = 0x8000;
 /// Type index of schema objects.
 pub const SCHEMA_TYPE: u8 = 255;
 
@@ -70,6 +72,15 @@ impl Entry {
     pub const fn to_bytes(self) -> [u8; 6] {
         let ([p0, p1], [a, b, c, d]) = (self.place.to_le_bytes(), self.packed.to_le_bytes());
         [p0, p1, a, b, c, d]
+    }
+
+    /// This entry of a commit or snapshot record, and its bytes: those of a slot whose `moved` object is an older record's need only
+    /// tell its place, [`NO_PLACE`] if it was freed.
+    #[must_use]
+    pub const fn to_record(self, index: u16, moved: bool) -> ([u8; 8], usize) {
+        let [p0, p1, a, b, c, d] = self.to_bytes();
+        let [i0, i1] = (if moved { index | MOVED } else { index }).to_le_bytes();
+        ([i0, i1, p0, p1, a, b, c, d], if moved { 4 } else { 8 })
     }
 
     /// Rebuilds a not resident entry from storage.
@@ -155,6 +166,13 @@ impl Item {
     #[must_use]
     pub const fn index(&self) -> u16 {
         self.index & !Self::FIRST
+    }
+
+    /// Whether an older record knows the object of the slot, if this item made it pending: it tells of the place of then. A slot
+    /// whose allocation was undone may look the same, and is freed either way.
+    #[must_use]
+    pub const fn is_moved(&self) -> bool {
+        self.place != NO_PLACE
     }
 
     /// Whether this is the item that made the slot pending.

@@ -38,7 +38,15 @@ where
     }
     let entries = u16::from(layout.types) + 1;
     let length = RECORD_HEADER + 8 * u32::from(entries);
-    let header = RecordHeader { kind: Kind::Base, roots: 0, deaths: false, sequence: 1, length, entries, tag: 0 };
+    let header = RecordHeader {
+        kind: Kind::Base,
+        roots: 0,
+        deaths: false,
+        sequence: 1,
+        length,
+        entry_words: 2 * entries,
+        tag: 0,
+    };
     let mut digest = header.digest(1);
     (0..entries).for_each(|_| digest.update(&[0; 8]));
     let head = header.to_bytes(1, digest.finalize());

@@ -8,7 +8,7 @@ use vnv_core::engine::{Geometry, snapshot_fixed};
 use vnv_storage::Device;
 
 /// Version of the on-storage format.
-pub const FORMAT_VERSION: u16 = 1;
+pub const FORMAT_VERSION: u16 = 2;
 /// Bytes of a superblock.
 pub const SUPERBLOCK: usize = 64;
 /// Largest unit: a part of 4 GiB.

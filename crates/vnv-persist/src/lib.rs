@@ -5,6 +5,7 @@ mod bound;
 mod commit;
 mod delta;
 mod energy;
+mod entries;
 mod format;
 mod heap;
 mod inspect;

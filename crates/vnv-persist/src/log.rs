@@ -80,13 +80,15 @@ impl Log {
         S: OffsetAllocator,
     {
         let mut entry_buffer = W::record_entries();
-        let mut entries = 0;
-        for (to, index) in entry_buffer.as_mut().iter_mut().zip(engine.pending_slots()) {
+        let buffer = entry_buffer.as_mut().as_flattened_mut();
+        let mut entry_len = 0;
+        for (index, moved) in engine.pending_slots() {
             engine.safe_point()?;
-            let [i0, i1] = index.to_le_bytes();
-            let [a, b, c, d, e, f] = engine.recorded_entry(index).to_bytes();
-            *to = [i0, i1, a, b, c, d, e, f];
-            entries += 1;
+            let (bytes, length) = engine.recorded_entry(index).to_record(index, moved);
+            // As long as the pending list, so it fits.
+            let Some(to) = buffer.get_mut(entry_len..entry_len + length) else { return Ok(false) };
+            to.copy_from_slice(bytes.get(..length).unwrap_or_default());
+            entry_len += length;
         }
         let mut root_buffer = W::record_roots();
         let mut root_count = 0;
@@ -104,7 +106,7 @@ impl Log {
                 delta_len += bytes;
             }
         }
-        let entry_bytes = entry_buffer.as_mut().get(..entries).unwrap_or_default().as_flattened();
+        let entry_bytes = buffer.get(..entry_len).unwrap_or_default();
         let root_bytes = root_buffer.as_mut().get(..root_count).unwrap_or_default().as_flattened();
         let delta_bytes = deltas.get(..delta_len).unwrap_or_default();
         let length = RECORD_HEADER + (entry_bytes.len() + root_bytes.len() + delta_len) as u32;
@@ -122,7 +124,7 @@ impl Log {
             deaths: false,
             sequence: self.last + 1,
             length,
-            entries: entries as u16,
+            entry_words: (entry_len / 4) as u16,
             tag: engine.tag(),
         };
         let mut digest = header.digest(self.base_sequence);
@@ -167,7 +169,7 @@ impl Log {
             deaths: false,
             sequence,
             length: RECORD_HEADER + 8 * u32::from(engine.used()) + 16 * root_count as u32,
-            entries: engine.used(),
+            entry_words: 2 * engine.used(),
             tag: engine.tag(),
         };
         let entry_bytes = |engine: &Engine<'_, D, P, R, S>, index: u16| {

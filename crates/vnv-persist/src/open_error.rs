@@ -1,6 +1,6 @@
 //! Why a storage cannot be opened, and what was found if it can.
 
-use crate::layout::LayoutError;
+use crate::layout::{FORMAT_VERSION, LayoutError};
 use core::fmt;
 use core::fmt::Debug;
 use vnv_core::Error;
@@ -53,7 +53,9 @@ impl<E: Debug> fmt::Display for OpenError<E> {
         match self {
             Self::Blank => f.write_str("the storage is blank; format it"),
             Self::Foreign => f.write_str("the storage holds something else; format it if that may be lost"),
-            Self::Version(version) => write!(f, "the image has format version {version}; this is version 1"),
+            Self::Version(version) => {
+                write!(f, "the image has format version {version}; this is version {FORMAT_VERSION}")
+            }
             Self::OtherLayout { capacity } => write!(
                 f,
                 "the image was formatted for another layout ({capacity} bytes); use the same sizes and options, or format"

@@ -35,14 +35,15 @@ pub(crate) struct RecordHeader {
     pub sequence: u64,
     /// Bytes of the record, padding excluded.
     pub length: u32,
-    pub entries: u16,
+    /// Words of 4 bytes of all entries.
+    pub entry_words: u16,
     pub tag: u16,
 }
 
 impl RecordHeader {
     /// Offset of the roots inside the record.
     pub const fn roots_at(&self) -> u32 {
-        RECORD_HEADER + 8 * self.entries as u32
+        RECORD_HEADER + 4 * self.entry_words as u32
     }
 
     /// Offset of the payload inside the record.
@@ -53,7 +54,7 @@ impl RecordHeader {
     fn body(&self) -> [u8; 18] {
         let s = self.sequence.to_le_bytes();
         let l = self.length.to_le_bytes();
-        let e = self.entries.to_le_bytes();
+        let e = self.entry_words.to_le_bytes();
         let t = self.tag.to_le_bytes();
         [
             self.kind as u8,
@@ -130,7 +131,7 @@ impl RecordHeader {
             deaths: roots & DEATHS != 0,
             sequence: u64::from_le_bytes([s0, s1, s2, s3, s4, s5, s6, s7]),
             length: u32::from_le_bytes([l0, l1, l2, l3]),
-            entries: u16::from_le_bytes([e0, e1]),
+            entry_words: u16::from_le_bytes([e0, e1]),
             tag: u16::from_le_bytes([t0, t1]),
         };
         let salt = salt.unwrap_or(header.sequence);

@@ -1,6 +1,7 @@
 //! Reading the log back into the engine.
 
 use crate::delta::each_delta;
+use crate::entries::Entries;
 use crate::layout::{Layout, RECORD_HEADER};
 use crate::log::Log;
 use crate::open_error::{Damage, OpenError};
@@ -75,7 +76,7 @@ where
     }
     let (half, base) = active.ok_or(OpenError::Damaged(Damage::Base))?;
     let start = layout.half(half);
-    for index in 0..base.entries {
+    for index in 0..base.entry_words / 2 {
         let [a, b, c, d, e, f, t0, t1] = read_array(engine.device(), start + RECORD_HEADER + 8 * u32::from(index))?;
         let entry = Entry::from_bytes([a, b, c, d, e, f], u16::from_le_bytes([t0, t1]));
         if !restore_entry(engine, index, entry) {
@@ -97,10 +98,9 @@ where
     };
     let mut tag = base.tag;
     while let Some(header) = next_record(engine.device(), &log)? {
-        for number in 0..u32::from(header.entries) {
-            let [i0, i1, a, b, c, d, e, f] = read_array(engine.device(), log.end + RECORD_HEADER + 8 * number)?;
-            let entry = Entry::from_bytes([a, b, c, d, e, f], header.tag);
-            if !restore_entry(engine, u16::from_le_bytes([i0, i1]), entry) {
+        let mut entries = Entries::of(log.end, &header);
+        while let Some(entry) = entries.next(engine.device())? {
+            if !entry.restore(engine, header.tag) {
                 return Err(OpenError::Damaged(Damage::Content));
             }
         }

@@ -1,5 +1,6 @@
 //! The emergency reserves: one self-contained snapshot each.
 
+use crate::entries::Entries;
 use crate::layout::{Layout, RECORD_HEADER};
 use crate::log::Log;
 use crate::open_error::{Damage, OpenError};
@@ -10,7 +11,6 @@ use core::ops::ControlFlow;
 use vnv_alloc::OffsetAllocator;
 use vnv_core::block::{BlockCrc, BlockHeader, GRANULE, HEADER, Identity};
 use vnv_core::engine::{Engine, PARTIAL};
-use vnv_core::entry::Entry;
 use vnv_core::{Error, Policy};
 use vnv_storage::{Device, Sink, fault};
 
@@ -35,7 +35,7 @@ where
     S: OffsetAllocator,
 {
     engine.seal_partly_dirty()?;
-    let (_, entries) = engine.snapshot_counts();
+    let (_, entry_words) = engine.snapshot_counts();
     let no_roots = fault!(SnapshotWithoutRoots);
     let root_count = roots.recorded(false).filter(|_| !no_roots).count();
     // What follows the header: twice the same, once for the checksum, once for the storage.
@@ -58,10 +58,15 @@ where
         deaths: engine.has_unrecorded_deaths(),
         sequence: if kind == Kind::Snapshot { log.last + 1 } else { log.last },
         length: RECORD_HEADER + length,
-        entries,
+        entry_words,
         tag: engine.tag(),
     };
-    debug_assert!(header.length <= log.layout.reserve, "a snapshot is larger than the accounting announced");
+    debug_assert!(
+        kind == Kind::Resume || header.length <= engine.dirty_bytes().max(RECORD_HEADER + 2),
+        "a snapshot of {} bytes is larger than the accounting announced, {}",
+        header.length,
+        engine.dirty_bytes()
+    );
     if header.length > log.layout.reserve {
         return Err(Error::DirtyLimit);
     }
@@ -148,10 +153,9 @@ where
 {
     let damaged = Error::Damaged { index: 0 };
     let at = layout.reserve_at(reserve);
-    for number in 0..u32::from(header.entries) {
-        let [i0, i1, a, b, c, d, e, f] = read_array(engine.device(), at + RECORD_HEADER + 8 * number)?;
-        let entry = Entry::from_bytes([a, b, c, d, e, f], header.tag);
-        if !crate::replay::restore_entry(engine, u16::from_le_bytes([i0, i1]), entry) {
+    let mut entries = Entries::of(at, &header);
+    while let Some(entry) = entries.next(engine.device())? {
+        if !entry.restore(engine, header.tag) {
             return Err(damaged);
         }
     }
@@ -166,13 +170,13 @@ where
     let directory = bitmap + bitmap_bytes;
     let dirty = u16::from_le_bytes(read_array(engine.device(), directory)?);
     let mut data = directory + 2 + 2 * u32::from(dirty);
-    if data > end || dirty > header.entries {
+    if data > end {
         return Err(damaged);
     }
+    let mut entries = Entries::of(at, &header);
     for number in 0..u32::from(dirty) {
-        let [i0, i1, a, b, c, d, e, f] = read_array(engine.device(), at + RECORD_HEADER + 8 * number)?;
-        let index = u16::from_le_bytes([i0, i1]);
-        let entry = Entry::from_bytes([a, b, c, d, e, f], header.tag);
+        let index = entries.next(engine.device())?.ok_or(Error::Damaged { index: 0 })?.index;
+        let entry = *engine.entry(index).ok_or(Error::Damaged { index: 0 })?;
         let size = u16::from_le_bytes(read_array(engine.device(), directory + 2 + 2 * number)?);
         let block_len = u32::from(entry.units()) * layout.unit;
         let object_at = engine.offset_of(entry.place()) + HEADER as u32;

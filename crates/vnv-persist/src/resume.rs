@@ -1,6 +1,7 @@
 //! Resume: the program goes on after the power failure as if nothing had happened, with the arena filled again from storage.
 
 use crate::delta::apply_deltas;
+use crate::entries::Entries;
 use crate::heap::{Heap, State};
 use crate::log::Log;
 use crate::record::{Kind, RecordHeader, read_array, read_record};
@@ -9,7 +10,6 @@ use crate::reserve::write_snapshot;
 use core::fmt::{self, Debug};
 use vnv_alloc::OffsetAllocator;
 use vnv_core::engine::{Engine, KEPT_BYTES, PARTIAL};
-use vnv_core::entry::Entry;
 use vnv_core::{Error, Policy, Workspace};
 use vnv_storage::Device;
 
@@ -178,11 +178,10 @@ where
     let directory = at + header.payload_at() + deaths;
     let dirty = u16::from_le_bytes(read_array(engine.device(), directory)?);
     let mut data = directory + 2 + 2 * u32::from(dirty);
+    let mut entries = Entries::of(at, header);
     for number in 0..u32::from(dirty) {
-        let entry = at + crate::layout::RECORD_HEADER + 8 * number;
-        let [i0, i1, a, b, c, d, e, f] = read_array(engine.device(), entry)?;
-        let index = u16::from_le_bytes([i0, i1]);
-        let units = Entry::from_bytes([a, b, c, d, e, f], 0).units();
+        let index = entries.next(engine.device())?.ok_or(Error::Damaged { index: 0 })?.index;
+        let units = engine.entry(index).ok_or(Error::Damaged { index: 0 })?.units();
         let size = u16::from_le_bytes(read_array(engine.device(), directory + 2 + 2 * number)?);
         if size & PARTIAL == 0 {
             let length = u32::from(units) * log.layout.unit - vnv_core::block::HEADER as u32;

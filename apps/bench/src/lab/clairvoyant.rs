@@ -1,4 +1,5 @@
-//! What a heap could do at best that knows the future: the same RAM, dirty limit and bytes of metadata.
+//! What a heap could do at best that knows the future, or how often each value will be used: the same RAM, dirty limit and bytes
+//! of metadata.
 
 use super::cost::Traffic;
 use super::medium::address_bytes;
@@ -11,8 +12,10 @@ use std::collections::VecDeque;
 
 /// Bytes in storage besides those of an object.
 const HEADER: usize = 8;
+/// Snapshot bytes of an object that was written since the last commit, or is dirty: its entry.
+const ENTRY: usize = 4;
 /// Snapshot bytes of a dirty object besides its own: its entry, and what the header becomes.
-const DIRTY_OVERHEAD: usize = 10;
+const DIRTY_OVERHEAD: usize = ENTRY + 2;
 /// Snapshot bytes of a store with anything dirty, besides its objects.
 const SNAPSHOT: usize = 26 + 40;
 /// Bytes of RAM of a resident item.
@@ -59,6 +62,67 @@ fn bursts(keys: &[usize], dirty_limit: usize, burst: usize) -> Traffic {
             }
         }
         dirty[key] = Some(next[now]);
+    }
+    traffic
+}
+
+/// The key-value store, whose values have these sizes: those values are kept dirty, and never written, that are changed most often for
+/// each byte that they take; all others are written in bursts, whenever the dirty limit is full. Of some sizes of bursts the best is
+/// taken. If each change is independent of those before it, nobody who does not know the future can do better, but for the
+/// bursts; how often each value will be changed is known from the start here. There are no records.
+#[must_use]
+pub fn frequencies(
+    sizes: &[usize; KEYS],
+    (pattern, seed): (Pattern, u64),
+    updates: u32,
+    dirty_limit: usize,
+) -> Traffic {
+    let keys: Vec<usize> = Accesses::new(pattern, seed).take(updates as usize).collect();
+    let all = BURSTS.iter().map(|burst| keep(sizes, &keys, kept(sizes, pattern, dirty_limit, *burst), dirty_limit));
+    all.min_by(|a, b| a.model_us().total_cmp(&b.model_us())).unwrap_or_default()
+}
+
+/// The values that are kept if bursts are so long.
+fn kept(sizes: &[usize; KEYS], pattern: Pattern, dirty_limit: usize, burst: usize) -> [bool; KEYS] {
+    // What keeping it saves, for each byte of the limit that it takes.
+    let worth = |key: usize| {
+        let cost = (0.69 + 74.8 / burst as f64) * (sizes[key] + HEADER) as f64;
+        f64::from(pattern.weight(key)) * cost / (sizes[key] + DIRTY_OVERHEAD - ENTRY) as f64
+    };
+    let mut best: Vec<usize> = (0..KEYS).collect();
+    best.sort_by(|a, b| worth(*b).total_cmp(&worth(*a)));
+    let mut room = dirty_limit.saturating_sub(SNAPSHOT + ENTRY * KEYS + burst);
+    let mut kept = [false; KEYS];
+    for key in best {
+        let bytes = sizes[key] + DIRTY_OVERHEAD - ENTRY;
+        kept[key] = bytes <= room;
+        room -= if kept[key] { bytes } else { 0 };
+    }
+    kept
+}
+
+fn keep(sizes: &[usize; KEYS], keys: &[usize], kept: [bool; KEYS], dirty_limit: usize) -> Traffic {
+    let mut traffic = Traffic::default();
+    let (mut dirty, mut written) = ([false; KEYS], [false; KEYS]);
+    let mut bytes = SNAPSHOT;
+    for key in keys.iter().copied() {
+        if dirty[key] {
+            continue;
+        }
+        let more = sizes[key] + DIRTY_OVERHEAD - if written[key] { ENTRY } else { 0 };
+        if bytes + more > dirty_limit {
+            let mut burst = 0;
+            for other in (0..KEYS).filter(|other| !kept[*other]) {
+                if core::mem::take(&mut dirty[other]) {
+                    written[other] = true;
+                    bytes -= sizes[other] + DIRTY_OVERHEAD - ENTRY;
+                    burst += sizes[other] + HEADER;
+                }
+            }
+            traffic = traffic + Traffic::write(burst as u64, address_bytes(STORE_CAPACITY as usize));
+        }
+        dirty[key] = true;
+        bytes += more;
     }
     traffic
 }

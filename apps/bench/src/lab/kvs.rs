@@ -160,4 +160,9 @@ pub fn jobs(jobs: &mut Jobs, scale: Scale) {
     add(jobs, scale, "ram-only".into(), &[None], Box::new(ram_only), None);
     let clairvoyant = |(pattern, seed), (updates, _)| Ok(clairvoyant::store(pattern, seed, updates, DIRTY_LIMIT));
     add(jobs, scale, "clairvoyant".into(), &[None], Box::new(clairvoyant), None);
+    let known =
+        |sizes: &[usize; KEYS], access, (updates, _)| Ok(clairvoyant::frequencies(sizes, access, updates, DIRTY_LIMIT));
+    add_orders(jobs, scale, "frequencies".into(), known);
+    let known = move |access, length| known(&SIZES, access, length);
+    add(jobs, scale, "frequencies".into(), &[None], Box::new(known), None);
 }

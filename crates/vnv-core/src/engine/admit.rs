@@ -1,6 +1,6 @@
 //! Admitting new objects and freeing old ones.
 
-use super::{ENTRY_BYTES, Engine, EngineError, TypeKey};
+use super::{ENTRY_BYTES, Engine, EngineError, MOVED_BYTES, TypeKey};
 use crate::arena::{GONE, MUTABLE, Resident, ResidentHeader, arena_words, state};
 use crate::block::HEADER;
 use crate::entry::{Entry, Item, LAST_GENERATION, MAX_UNITS, NO_PLACE, ObjectId, SCHEMA_TYPE, flag};
@@ -359,7 +359,7 @@ where
             let whole = self.whole_bytes(block_len);
             self.dirty -= if state & state::PARTIAL == 0 { whole } else { self.dirty_cost(index, state) };
             self.debt -= u16::from(word & flag::UNWRITTEN == 0);
-            self.dirty -= if word & flag::PENDING == 0 { ENTRY_BYTES } else { 0 };
+            self.dirty -= if word & flag::PENDING == 0 { MOVED_BYTES } else { 0 };
         }
     }
 
@@ -401,7 +401,7 @@ where
     pub(super) fn record_death(&mut self, index: u16) -> bool {
         let entry = self.slot(index);
         let pending = self.word(index) & flag::PENDING != 0;
-        let bytes = if pending { 0 } else { ENTRY_BYTES };
+        let bytes = if pending { 0 } else { MOVED_BYTES };
         if self.admit(bytes, 1).is_err() {
             self.zombies += 1;
             return false;

@@ -1,7 +1,7 @@
 //! Dirty accounting of changes.
 
 use super::sync::count;
-use super::{ENTRY_BYTES, Engine, EngineError, TypeKey};
+use super::{ENTRY_BYTES, Engine, EngineError, MOVED_BYTES, TypeKey};
 use crate::arena::{Resident, state};
 use crate::block::{GRANULE, HEADER};
 use crate::entry::{ObjectId, flag};
@@ -110,7 +110,7 @@ where
             }
             if header.word & flag::PENDING == 0 && !fault!(ForgetEntryBytes) {
                 // The entry that a snapshot or record would need; it is taken back by a rollback, or by the commit.
-                self.dirty += ENTRY_BYTES;
+                self.dirty += MOVED_BYTES;
             }
         }
         self.mark_changed(index);
@@ -126,7 +126,7 @@ where
         if header.state & state::DIRTY != 0 {
             return (0, 0);
         }
-        let entry = if header.word & flag::PENDING == 0 { ENTRY_BYTES } else { 0 };
+        let entry = if header.word & flag::PENDING == 0 { MOVED_BYTES } else { 0 };
         (entry, u16::from(header.word & flag::UNWRITTEN == 0))
     }
 

@@ -71,9 +71,10 @@ where
         }
     }
 
-    /// The slots whose entries the next commit record holds.
-    pub fn pending_slots(&self) -> impl Iterator<Item = u16> + '_ {
-        self.items.iter().take(usize::from(self.items_len)).filter(|item| item.is_first()).map(|item| item.index())
+    /// The slots whose entries the next commit record holds, and whether an older record knows their objects.
+    pub fn pending_slots(&self) -> impl Iterator<Item = (u16, bool)> + '_ {
+        let items = self.items.iter().take(usize::from(self.items_len));
+        items.filter(|item| item.is_first()).map(|item| (item.index(), item.is_moved()))
     }
 
     /// The record is complete: old places and freed slots become usable, everything is clean.

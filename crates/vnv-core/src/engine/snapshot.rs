@@ -32,12 +32,25 @@ where
         self.attention.retain(false);
     }
 
-    /// Number of dirty objects, and of entries in all, of a snapshot now.
+    /// Number of dirty objects, and of words of 4 bytes of the entries of all, of a snapshot now.
     pub fn snapshot_counts(&self) -> (u16, u16) {
         debug_assert!(cfg!(miri) || self.nothing_else_changed(), "a slot has changed in a group that is not marked");
-        let dirty = self.changed().filter(|index| self.is_saved(*index)).count() as u16;
-        let clean = self.changed().filter(|index| self.is_clean_but_pending(*index)).count() as u16;
-        (dirty, dirty + clean)
+        let count = |dirty| {
+            let entries = self.snapshot_slots(dirty);
+            entries.fold((0, 0), |(count, words), (_, moved)| (count + 1, words + if moved { 1 } else { 2 }))
+        };
+        let ((dirty, words), (_, more)) = (count(true), count(false));
+        (dirty, words + more)
+    }
+
+    /// The slots whose entries a snapshot holds, either those of dirty objects or the others, and whether an older record knows
+    /// their objects.
+    fn snapshot_slots(&self, dirty: bool) -> impl Iterator<Item = (u16, bool)> + '_ {
+        let pending = self.pending_slots();
+        let others = self.changed().filter(move |index| dirty && self.word(*index) & flag::PENDING == 0);
+        pending
+            .chain(others.map(|index| (index, true)))
+            .filter(move |(index, _)| if dirty { self.is_saved(*index) } else { self.is_clean_but_pending(*index) })
     }
 
     /// Whether a snapshot holds the object's bytes: it is dirty, and nobody is changing it (snapshots are taken at quiescent
@@ -53,13 +66,9 @@ where
     /// Hands the entries of a snapshot to `sink`, dirty objects first.
     pub fn snapshot_entries(&self, sink: Sink<'_>) -> ControlFlow<()> {
         for dirty in [true, false] {
-            for index in self.changed() {
-                let takes = if dirty { self.is_saved(index) } else { self.is_clean_but_pending(index) };
-                if takes {
-                    let [i0, i1] = index.to_le_bytes();
-                    let [a, b, c, d, e, f] = self.recorded_entry(index).to_bytes();
-                    sink(&[i0, i1, a, b, c, d, e, f])?;
-                }
+            for (index, moved) in self.snapshot_slots(dirty) {
+                let (bytes, length) = self.recorded_entry(index).to_record(index, moved);
+                sink(bytes.get(..length).unwrap_or_default())?;
             }
         }
         ControlFlow::Continue(())
@@ -78,14 +87,14 @@ where
         }
         let (dirty, _) = self.snapshot_counts();
         sink(&dirty.to_le_bytes())?;
-        for index in self.changed().filter(|index| self.is_saved(*index)) {
+        for (index, _) in self.snapshot_slots(true) {
             let Some(resident) = self.resident(index) else { continue };
             // SAFETY: no mutable guard is open on it.
             let header = BlockHeader::from_bytes(unsafe { resident.block_bytes(HEADER) });
             let partial = resident.header().state & state::PARTIAL != 0;
             sink(&(header.size | if partial { PARTIAL } else { 0 }).to_le_bytes())?;
         }
-        for index in self.changed().filter(|index| self.is_saved(*index)) {
+        for (index, _) in self.snapshot_slots(true) {
             self.snapshot_object(index, sink)?;
         }
         ControlFlow::Continue(())

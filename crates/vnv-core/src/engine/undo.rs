@@ -1,6 +1,6 @@
 //! Transactions: a mark in the pending list, and the way back to it.
 
-use super::{ENTRY_BYTES, Engine};
+use super::{Engine, MOVED_BYTES};
 use crate::arena::state;
 use crate::entry::{ANY_TAG, LAST_GENERATION, NO_PLACE, TAG_MASK, flag};
 use crate::memory::TypeInfo;
@@ -71,7 +71,7 @@ where
                     item.place = fresh;
                     if item.is_first() {
                         item.clear_first();
-                        self.dirty -= ENTRY_BYTES;
+                        self.dirty -= MOVED_BYTES;
                         self.set_word(index, (word & !(flag::PENDING | TAG_MASK)) | ANY_TAG);
                     }
                 }
@@ -104,7 +104,7 @@ where
                 self.debt -= 1;
             }
             if header.word & flag::PENDING == 0 {
-                self.dirty -= ENTRY_BYTES;
+                self.dirty -= MOVED_BYTES;
             }
         }
         // A guard that is still counted was forgotten: its lifetime has ended with the transaction's.

@@ -11,6 +11,8 @@ const TICKS: u16 = 1 << (u16::BITS - TIME);
 const UNKNOWN: u16 = 24;
 /// Candidates that are compared for one victim.
 const SAMPLE: u16 = 32;
+/// Intervals without a use after which an object is taken for one that is not used any more.
+const LEFT: u32 = 8;
 /// What a transaction costs besides its bytes, in bytes, shared among the objects of a burst.
 const OVERHEAD: u32 = 16;
 
@@ -18,12 +20,13 @@ const OVERHEAD: u32 = 16;
 /// weighted by its size and by what it costs.
 ///
 /// The hint of an object holds the time of its last use (9 bits; a tick is a load, an allocation, or a change of a clean object) and the
-/// moving average of the binary logarithm of the ticks between its uses (6 bits, in quarters). An object is expected after its
-/// interval; one that is overdue for as long again is taken for one that is not used any more. So frequently used objects stay,
-/// a scan that is longer than the arena or the dirty limit does not drive everything out, and a working set that was left goes
-/// at once. Nothing has to be tuned.
+/// moving average of the binary logarithm of the ticks between its uses (6 bits, in quarters). If uses are periodic, an object is
+/// expected when its interval has passed; if they are random, after another interval, however long ago the last one was: the mean
+/// of both is taken. An object that was not used for eight intervals is taken for one that is not used any more. So frequently used
+/// objects stay, a scan that is longer than the arena or the dirty limit does not drive everything out, and a working set that
+/// was left goes soon. Nothing has to be tuned.
 ///
-/// A hit sets a bit, three instructions; the next look takes it for one just now. A victim is the worst of the 32 candidates that a hand meets next.
+/// A hit sets a bit, three instructions; the next look takes it for one just now, and for one of many. A victim is the worst of the 32 candidates that a hand meets next.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Adaptive {
     /// The time as in a hint.
@@ -53,20 +56,14 @@ impl Adaptive {
 
     /// What hits since the last look say: it was used often, within a tick, and just now.
     const fn looked_at(self, hint: u16) -> u16 {
-        if hint & HIT == 0 { hint } else { self.now(average(hint, 0)) }
+        if hint & HIT == 0 { hint } else { self.now(0) }
     }
 
     /// Ticks until the next use, as far as can be known.
-    const fn expected(self, hint: u16) -> u32 {
+    fn expected(self, hint: u16) -> u32 {
         let age = self.age(hint) as u32;
         let interval = power(hint & INTERVAL);
-        if age > 2 * interval {
-            16 * age
-        } else if age < interval {
-            interval - age
-        } else {
-            1
-        }
+        if age > LEFT * interval { 16 * age } else { interval - age.min(interval) / 2 }
     }
 }
 

@@ -200,7 +200,7 @@ where
     /// Makes the state durable, atomically. Returns its sequence number; with nothing changed, nothing is written.
     ///
     /// Cost: the changed objects in one write if their fresh places adjoin (else up to one each), and one record of
-    /// 24 bytes, 8 per changed entry, 16 per changed root; or, when the log half is full, the whole table.
+    /// 24 bytes, 8 per new object, 4 per other one that was changed or freed, 16 per changed root; or, when the log half is full, the whole table.
     ///
     /// # Errors
     ///
