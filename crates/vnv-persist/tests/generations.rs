@@ -1,0 +1,111 @@
+//! A link to an object that is gone stays stale, whatever takes its slot, and whether a record or a snapshot told of it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use vnv_persist::{Durable, Error, Heap, Link, Memory, Options};
+use vnv_sim::TearStorage;
+
+/// What is alive.
+#[derive(Durable, Clone, Copy)]
+#[repr(C)]
+struct Keep([Link<u32>; PLACES]);
+
+const PLACES: usize = 10;
+type Ram = Memory<24, 24, 4, 1, 160>;
+type TestHeap<'m> = Heap<'m, TearStorage, Ram>;
+const OPTIONS: Options = Options::new(600).log_bytes(512);
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((z ^ (z >> 31)) % limit as u64) as usize
+    }
+}
+
+/// A few operations, then a commit or a snapshot. Links of objects that are gone are added to `stale`.
+fn live(heap: &TestHeap<'_>, random: &mut Random, stale: &mut Vec<Link<u32>>) {
+    let keep = heap.root::<Keep>("keep").unwrap().unwrap();
+    for _ in 0..random.below(12) {
+        let place = random.below(PLACES);
+        let old = heap.get(keep).unwrap().0[place];
+        match random.below(6) {
+            // Another one takes its place; the former one may have been written since the last record, or moved.
+            0 | 1 => {
+                let new = heap.allocate(stale.len() as u32).unwrap().into_link();
+                heap.get_mut(keep).unwrap().0[place] = new;
+                if old != Link::NULL {
+                    heap.free(old).unwrap();
+                    stale.push(old);
+                }
+            }
+            2 if old != Link::NULL => *heap.get_mut(old).unwrap() += 1,
+            3 => heap.evict_all().unwrap(),
+            // Freed and allocated, and taken back.
+            4 => {
+                let transaction = heap.transaction().unwrap();
+                // Slots that wait for a commit are not to be had in a transaction.
+                let Ok(lost) = transaction.allocate(7).map(|lost| lost.into_link()) else { continue };
+                if random.below(2) == 0 {
+                    *transaction.get_mut(lost).unwrap() = 8;
+                }
+                if old != Link::NULL {
+                    transaction.free(old).unwrap();
+                }
+                if random.below(2) == 0 {
+                    // Needs room, so that what was allocated is written.
+                    let _ = transaction.allocate_slice_with(600, |_| 0u8).map(|big| drop(big));
+                }
+                drop(transaction);
+                assert_eq!(heap.get(lost).map(|_| ()), Err(Error::Stale));
+                stale.push(lost);
+            }
+            _ => {
+                heap.snapshot().unwrap();
+            }
+        }
+    }
+    if random.below(2) == 0 {
+        heap.commit().unwrap();
+    } else {
+        heap.snapshot().unwrap();
+    }
+}
+
+fn none_is_back(heap: &TestHeap<'_>, stale: &[Link<u32>], seed: u64) {
+    for link in stale {
+        assert_eq!(heap.get(*link).map(|value| *value), Err(Error::Stale), "seed {seed}: {link:?}");
+    }
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "thousands of operations, none of them unsafe")]
+fn links_stay_stale_across_reboots() {
+    for seed in 0..600 {
+        let mut random = Random(seed);
+        let mut stale = Vec::new();
+        let mut memory = Ram::new();
+        let heap = TestHeap::format(TearStorage::new(8192, 8), &mut memory, OPTIONS).unwrap();
+        let keep = heap.allocate(Keep([Link::NULL; PLACES])).unwrap().into_link();
+        heap.set_root("keep", Some(keep)).unwrap();
+        heap.commit().unwrap();
+        let mut image = heap.into_device().image().to_vec();
+        for _ in 0..12 {
+            let mut memory = Ram::new();
+            let heap = TestHeap::open(TearStorage::from_image(image, 8), &mut memory, OPTIONS).unwrap();
+            none_is_back(&heap, &stale, seed);
+            // Every slot gets an object.
+            let all: Vec<_> = core::iter::from_fn(|| heap.allocate(0u32).ok()).collect();
+            assert!(all.len() >= 24 - 6 - PLACES);
+            none_is_back(&heap, &stale, seed);
+            drop(all);
+            live(&heap, &mut random, &mut stale);
+            none_is_back(&heap, &stale, seed);
+            image = heap.into_device().image().to_vec();
+        }
+    }
+}
