@@ -5,13 +5,15 @@
 use vnv_persist::{Durable, Error, Heap, Link, Memory, Options};
 use vnv_sim::TearStorage;
 
+type Value = [u32; 20];
+
 /// What is alive.
 #[derive(Durable, Clone, Copy)]
 #[repr(C)]
-struct Keep([Link<u32>; PLACES]);
+struct Keep([Link<Value>; PLACES]);
 
 const PLACES: usize = 10;
-type Ram = Memory<24, 24, 4, 1, 160>;
+type Ram = Memory<24, 40, 4, 1, 160>;
 type TestHeap<'m> = Heap<'m, TearStorage, Ram>;
 const OPTIONS: Options = Options::new(600).log_bytes(512);
 
@@ -28,7 +30,7 @@ impl Random {
 }
 
 /// A few operations, then a commit or a snapshot. Links of objects that are gone are added to `stale`.
-fn live(heap: &TestHeap<'_>, random: &mut Random, stale: &mut Vec<Link<u32>>) {
+fn live(heap: &TestHeap<'_>, random: &mut Random, stale: &mut Vec<Link<Value>>) {
     let keep = heap.root::<Keep>("keep").unwrap().unwrap();
     for _ in 0..random.below(12) {
         let place = random.below(PLACES);
@@ -36,30 +38,29 @@ fn live(heap: &TestHeap<'_>, random: &mut Random, stale: &mut Vec<Link<u32>>) {
         match random.below(6) {
             // Another one takes its place; the former one may have been written since the last record, or moved.
             0 | 1 => {
-                let new = heap.allocate(stale.len() as u32).unwrap().into_link();
+                let new = heap.allocate([stale.len() as u32; 20]).unwrap().into_link();
                 heap.get_mut(keep).unwrap().0[place] = new;
                 if old != Link::NULL {
                     heap.free(old).unwrap();
                     stale.push(old);
                 }
             }
-            2 if old != Link::NULL => *heap.get_mut(old).unwrap() += 1,
+            2 if old != Link::NULL => heap.get_mut(old).unwrap()[3] += 1,
             3 => heap.evict_all().unwrap(),
             // Freed and allocated, and taken back.
             4 => {
                 let transaction = heap.transaction().unwrap();
                 // Slots that wait for a commit are not to be had in a transaction.
-                let Ok(lost) = transaction.allocate(7).map(|lost| lost.into_link()) else { continue };
+                let Ok(lost) = transaction.allocate([7; 20]).map(|lost| lost.into_link()) else { continue };
                 if random.below(2) == 0 {
-                    *transaction.get_mut(lost).unwrap() = 8;
+                    transaction.get_mut(lost).unwrap()[0] = 8;
                 }
                 if old != Link::NULL {
                     transaction.free(old).unwrap();
                 }
-                if random.below(2) == 0 {
-                    // Needs room, so that what was allocated is written.
-                    let _ = transaction.allocate_slice_with(600, |_| 0u8).map(|big| drop(big));
-                }
+                // Room below the dirty limit is made by writing what was allocated.
+                let others: Vec<_> = (0..random.below(8)).map_while(|_| transaction.allocate([0; 20]).ok()).collect();
+                drop(others);
                 drop(transaction);
                 assert_eq!(heap.get(lost).map(|_| ()), Err(Error::Stale));
                 stale.push(lost);
@@ -76,9 +77,9 @@ fn live(heap: &TestHeap<'_>, random: &mut Random, stale: &mut Vec<Link<u32>>) {
     }
 }
 
-fn none_is_back(heap: &TestHeap<'_>, stale: &[Link<u32>], seed: u64) {
+fn none_is_back(heap: &TestHeap<'_>, stale: &[Link<Value>], seed: u64) {
     for link in stale {
-        assert_eq!(heap.get(*link).map(|value| *value), Err(Error::Stale), "seed {seed}: {link:?}");
+        assert_eq!(heap.get(*link).map(|value| value[0]), Err(Error::Stale), "seed {seed}: {link:?}");
     }
 }
 
@@ -99,7 +100,7 @@ fn links_stay_stale_across_reboots() {
             let heap = TestHeap::open(TearStorage::from_image(image, 8), &mut memory, OPTIONS).unwrap();
             none_is_back(&heap, &stale, seed);
             // Every slot gets an object.
-            let all: Vec<_> = core::iter::from_fn(|| heap.allocate(0u32).ok()).collect();
+            let all: Vec<_> = core::iter::from_fn(|| heap.allocate([0; 20]).ok()).collect();
             assert!(all.len() >= 24 - 6 - PLACES);
             none_is_back(&heap, &stale, seed);
             drop(all);
