@@ -8,6 +8,7 @@ pub mod baseline;
 pub mod heap;
 #[cfg(feature = "std")]
 pub mod lab;
+pub mod objects;
 pub mod queue;
 pub mod random;
 pub mod target;

@@ -1,13 +1,20 @@
 //! The workloads on a board, timed by its clock. Each result is a line: `[BENCH-INFO]` and a JSON object.
 
+#[cfg(feature = "kvs")]
+use crate::access::Pattern;
 use crate::baseline::{RamQueue, StorageQueue};
+#[cfg(feature = "kvs")]
+use crate::heap::{HeapValues, STORE_CAPACITY, STORE_OPTIONS, Store, StoreMemory};
+use crate::objects::{self, BUFFER, Fill, Kind, Narrow};
 use crate::queue::{HeapQueue, QUEUE_CAPACITY, QueueHeap, QueueMemory};
 use crate::workload::{Fifo, Passing};
 use board::{Failure, Reason, info};
 use core::fmt::{self, Write};
 use static_cell::ConstStaticCell;
-use vnv_persist::{Clock as SecondChance, Error, FirstFound, Policy};
+use vnv_core::engine::snapshot_fixed;
+use vnv_persist::{Adaptive, Clock as SecondChance, Error, Heap, Layout, Memory, Options, Policy, Workspace};
 use vnv_storage::Device;
+use vnv_storage::embedded_storage::ReadStorage;
 
 /// A clock of a board.
 pub trait Clock {
@@ -28,7 +35,26 @@ const ITERATIONS: u32 = 100;
 const LENGTHS: [usize; 7] = [0, 8, 11, 12, 16, 24, 32];
 /// Bytes of bare transfers.
 const SIZES: [usize; 7] = [0, 32, 64, 128, 256, 512, 928];
+/// Bytes of objects.
+const OBJECTS: [usize; 4] = [8, 64, 256, 928];
+/// Times that each operation on objects is repeated, each on a heap of its own.
+const FRESH: usize = 3;
+/// Bytes that may be dirty while there are operations on objects: all of the arena, and its entries.
+const OBJECTS_LIMIT: u32 = 2304;
+/// Dirty limits of snapshots.
+const LIMITS: [u32; 4] = [312, 1080, 2060, 3916];
+/// Bytes of the arena whose state is saved.
+const SAVED: usize = 3916;
+/// Updates of the store in each repetition.
+#[cfg(feature = "kvs")]
+const UPDATES: u32 = 1000;
 
+/// Memory of the operations on objects.
+type Objects = Memory<176, 176, 2, 1, { SAVED / 8 }>;
+
+static SMALL: ConstStaticCell<Narrow<Objects>> = ConstStaticCell::new(Narrow { tables: Objects::new(), words: 0 });
+#[cfg(feature = "kvs")]
+static STORE: ConstStaticCell<StoreMemory> = ConstStaticCell::new(StoreMemory::new());
 static MEMORY: ConstStaticCell<QueueMemory> = ConstStaticCell::new(QueueMemory::new());
 static RING: ConstStaticCell<RamQueue> = ConstStaticCell::new(RamQueue::new());
 
@@ -70,13 +96,18 @@ impl<C: Clock> Bench<'_, C> {
         let mut data = [0; REPETITIONS];
         for (cold, repetitions) in [(true, 1), (false, REPETITIONS)] {
             for ticks in data.iter_mut().take(repetitions) {
-                let begin = self.clock.ticks();
-                work()?;
-                *ticks = self.clock.ticks() - begin;
+                *ticks = self.ticks(&mut work)?;
             }
             self.tell(name, options, cold, data.get(..repetitions).unwrap_or_default());
         }
         Ok(())
+    }
+
+    /// The time of `work`.
+    fn ticks<E>(&mut self, work: impl FnOnce() -> Result<(), E>) -> Result<u64, E> {
+        let begin = self.clock.ticks();
+        work()?;
+        Ok(self.clock.ticks() - begin)
     }
 
     fn tell(&mut self, name: &str, options: fmt::Arguments<'_>, cold: bool, data: &[u64]) {
@@ -135,6 +166,115 @@ where
     Ok(heap.into_device())
 }
 
+/// Prepares a heap, and times an operation on it.
+type Run<'r, C, D> = &'r mut dyn FnMut(
+    &mut Bench<'_, C>,
+    &Heap<'_, D, Narrow<Objects>>,
+    &mut u64,
+) -> Result<(), Error<<D as ReadStorage>::Error>>;
+
+/// An operation on a fresh heap, which is prepared for it, some times. Gives the storage back.
+///
+/// What the storage has no room for is left out, and said so.
+fn fresh<C: Clock, D: Device>(
+    bench: &mut Bench<'_, C>,
+    (name, parameters): (&str, fmt::Arguments<'_>),
+    (mut storage, memory): (D, &mut Narrow<Objects>),
+    options: Options,
+    run: Run<'_, C, D>,
+) -> Result<D, Failure<D::Error>>
+where
+    D::Error: Reason,
+{
+    let sizes = Narrow::<Objects>::parts(memory).sizes();
+    let mut data = [0; FRESH + 1];
+    let mut fits = Layout::new(storage.capacity() as u32, storage.row_size(), sizes, options).is_ok();
+    for ticks in &mut data {
+        if fits {
+            let heap = Heap::format(storage, memory, options)?;
+            match run(bench, &heap, ticks) {
+                Err(Error::StorageFull) => fits = false,
+                other => other?,
+            }
+            storage = heap.into_device();
+        }
+    }
+    if fits {
+        let (first, others) = data.split_at(1);
+        bench.tell(name, parameters, true, first);
+        bench.tell(name, parameters, false, others);
+    } else {
+        info!("the storage is too small for {}", name);
+    }
+    Ok(storage)
+}
+
+/// References, allocations, freeing, and snapshots. Gives the storage back.
+fn objects<C: Clock, D: Device>(
+    bench: &mut Bench<'_, C>,
+    mut storage: D,
+    memory: &mut Narrow<Objects>,
+) -> Result<D, Failure<D::Error>>
+where
+    D::Error: Reason,
+{
+    memory.words = objects::words(BUFFER, true);
+    for kind in Kind::ALL {
+        for size in OBJECTS {
+            let arena = memory.words;
+            let parameters = format_args!("system=vnv/adaptive;size={size}");
+            let limits = Options::new(OBJECTS_LIMIT).log_bytes(64);
+            storage = fresh(bench, (kind.name(), parameters), (storage, memory), limits, &mut |bench, heap, ticks| {
+                objects::single(heap, (kind, size), arena, &mut |work| {
+                    *ticks = bench.ticks(work)?;
+                    Ok(())
+                })
+            })?;
+        }
+    }
+    memory.words = SAVED / 8;
+    for limit in LIMITS {
+        for fill in Fill::ALL {
+            let arena = memory.words;
+            let room = limit - snapshot_fixed(memory.parts().sizes().0);
+            let parameters = format_args!("system=vnv/adaptive;dirty_limit={limit};fill={}", fill.name());
+            let limits = Options::new(limit).log_bytes(64);
+            storage =
+                fresh(bench, ("persist_dirty", parameters), (storage, memory), limits, &mut |bench, heap, ticks| {
+                    objects::fill(heap, fill, arena, room)?;
+                    *ticks = bench.ticks(|| heap.snapshot().map(drop))?;
+                    Ok(())
+                })?;
+        }
+    }
+    Ok(storage)
+}
+
+/// The key-value store, as far as the storage is large enough. Gives the storage back.
+#[cfg(feature = "kvs")]
+fn store<C: Clock, D: Device>(bench: &mut Bench<'_, C>, mut storage: D) -> Result<D, Failure<D::Error>>
+where
+    D::Error: Reason,
+{
+    let memory = STORE.take();
+    if (storage.capacity() as u64) < u64::from(STORE_CAPACITY) {
+        info!("the storage is too small for the key-value store: {} bytes", storage.capacity() as u32);
+        return Ok(storage);
+    }
+    for pattern in Pattern::ALL {
+        let heap: Store<'_, D, Adaptive> = Store::format(storage, memory, STORE_OPTIONS)?;
+        let mut values = HeapValues::new(&heap, &crate::values::SIZES)?;
+        let mut seed = 0;
+        let parameters = format_args!("system=vnv/adaptive;access={};updates={UPDATES}", pattern.name());
+        bench.time("kvs", parameters, || {
+            seed += 1;
+            crate::workload::update(&mut values, (pattern, seed), UPDATES, None)
+        })?;
+        storage = heap.into_device();
+    }
+    Ok(storage)
+}
+
 /// Runs everything that the storage is large enough for. What the storage held is lost.
 ///
 /// # Errors
@@ -174,6 +314,11 @@ where
             Err(never) => match never {},
         }
     }
+    storage = objects(bench, storage, SMALL.take())?;
+    #[cfg(feature = "kvs")]
+    {
+        storage = store(bench, storage)?;
+    }
     if (storage.capacity() as u64) < u64::from(QUEUE_CAPACITY) {
         info!("the storage is too small for the queue: {} bytes", storage.capacity() as u32);
         return Ok(());
@@ -184,7 +329,7 @@ where
             return Err(Failure::Wrong("an item came out of the ring in storage otherwise than it went in"));
         }
         storage = stored.into_device();
-        storage = heap_queue::<_, FirstFound, _>(bench, ("vnv/first-found", length), storage, memory)?;
+        storage = heap_queue::<_, Adaptive, _>(bench, ("vnv/adaptive", length), storage, memory)?;
         storage = heap_queue::<_, SecondChance, _>(bench, ("vnv/clock", length), storage, memory)?;
     }
     Ok(())
@@ -194,7 +339,7 @@ where
 mod tests {
     use super::*;
     use crate::lab::record::{MARK, record};
-    use vnv_storage::RamStorage;
+    use vnv_sim::TearStorage;
 
     /// Each look takes a tick.
     struct Looks(u64);
@@ -212,10 +357,11 @@ mod tests {
     fn every_workload_prints_results_that_can_be_recorded() {
         let mut log = String::new();
         let mut emit = |line: &str| log.push_str(&format!("{MARK} {line}\n"));
-        run_with(RamStorage::<{ QUEUE_CAPACITY as usize }>::new(), &mut Looks(0), &mut emit).unwrap();
+        run_with(TearStorage::new(STORE_CAPACITY as usize, 8), &mut Looks(0), &mut emit).unwrap();
         let mut lines = Vec::new();
-        // The first run and the others: transfers both ways, and four systems of the queue.
-        let expected = 2 * (2 * SIZES.len() + 4 * LENGTHS.len());
+        // The first run and the others: transfers both ways, operations, snapshots, the store, and four systems of the queue.
+        let operations = Kind::ALL.len() * OBJECTS.len() + LIMITS.len() * Fill::ALL.len();
+        let expected = 2 * (2 * SIZES.len() + operations + Pattern::ALL.len() + 4 * LENGTHS.len());
         assert_eq!(record(log.as_bytes(), &mut lines).unwrap(), expected);
         let last: serde_json::Value =
             serde_json::from_str(String::from_utf8(lines).unwrap().lines().last().unwrap()).unwrap();

@@ -35,7 +35,7 @@ where
     S: OffsetAllocator,
 {
     engine.seal_partly_dirty()?;
-    let (_, entry_words) = engine.snapshot_counts();
+    let (dirty, entry_words) = engine.snapshot_counts();
     let no_roots = fault!(SnapshotWithoutRoots);
     let root_count = roots.recorded(false).filter(|_| !no_roots).count();
     // What follows the header: twice the same, once for the checksum, once for the storage.
@@ -44,7 +44,7 @@ where
         for root in roots.recorded(false).filter(|_| !no_roots) {
             sink(root)?;
         }
-        engine.snapshot_payload(sink)?;
+        engine.snapshot_payload(dirty, sink)?;
         if tail { engine.resume_tail(sink) } else { ControlFlow::Continue(()) }
     };
     let mut length = 0u32;

@@ -4,8 +4,9 @@ use super::cost::Traffic;
 use super::counting::Counting;
 use super::jobs::{Jobs, Scale};
 use super::medium::{Medium, Meter};
-use super::micro::{Operation, Small, enter_types, fill_small, largest_slice, measure, text, words};
+use super::micro::{Operation, Small, measure, text};
 use super::row::Row;
+use crate::objects::{self, Fill, words};
 use anyhow::{Context, Result, ensure};
 use vnv_core::engine::snapshot_fixed;
 use vnv_persist::{Bound, BusCost, Layout, Link, Options, Policy};
@@ -19,37 +20,11 @@ const SIZES: (u16, u8, u8) = (256, 2, 1);
 /// Bytes between two questions of the driver whether a transfer may go on.
 const CHUNK: u32 = 64;
 
-/// What the arena is full of.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Fill {
-    /// Objects of 4 bytes, as many of them dirty as the limit admits.
-    MaxObjects,
-    /// One dirty object as large as the limit admits.
-    MaxDirty,
-    /// Objects of 4 bytes, all clean but one.
-    Clean,
-}
-
-impl Fill {
-    const ALL: [Self; 3] = [Self::MaxObjects, Self::MaxDirty, Self::Clean];
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::MaxObjects => "max_objects",
-            Self::MaxDirty => "max_dirty",
-            Self::Clean => "max_objects;dirty=1",
-        }
-    }
-}
-
 struct Persist {
     limit: u32,
     buffer: usize,
     fill: Fill,
 }
-
-/// Snapshot bytes of a dirty object of 4 bytes: block of 16 bytes, without 6 of its header, and an entry.
-const SMALL: u32 = 16 - 6 + 8;
 
 impl Operation for Persist {
     fn words(&self) -> usize {
@@ -61,23 +36,8 @@ impl Operation for Persist {
     }
 
     fn measure<M: Medium, P: Policy>(&self, heap: &Small<'_, M, P>, meter: &Meter) -> Result<Traffic> {
-        enter_types(heap, self.words())?;
         let room = self.limit - snapshot_fixed(SIZES.0);
-        match self.fill {
-            Fill::MaxDirty => {
-                let fits = largest_slice(self.words()).unwrap_or(0);
-                let admitted = (room as usize).saturating_sub(10) / 8 * 8;
-                let _ = heap.allocate_slice_with(fits.min(admitted), |_| 1u8).map_err(text)?.into_link();
-            }
-            Fill::MaxObjects | Fill::Clean => {
-                let links = fill_small(heap, self.words())?;
-                heap.commit().map_err(text)?;
-                let dirty = if self.fill == Fill::Clean { 1 } else { room / SMALL };
-                for link in links.iter().take(dirty as usize) {
-                    *heap.get_mut(*link).map_err(text)? += 1;
-                }
-            }
-        }
+        objects::fill(heap, self.fill, self.words(), room).map_err(text)?;
         let dirty = heap.dirty_bytes().map_err(text)?;
         let (traffic, _) = meter.of(|| heap.snapshot()).map_err(text)?;
         let written = u64::from(dirty);

@@ -35,22 +35,35 @@ where
     /// Number of dirty objects, and of words of 4 bytes of the entries of all, of a snapshot now.
     pub fn snapshot_counts(&self) -> (u16, u16) {
         debug_assert!(cfg!(miri) || self.nothing_else_changed(), "a slot has changed in a group that is not marked");
-        let count = |dirty| {
-            let entries = self.snapshot_slots(dirty);
-            entries.fold((0, 0), |(count, words), (_, moved)| (count + 1, words + if moved { 1 } else { 2 }))
-        };
-        let ((dirty, words), (_, more)) = (count(true), count(false));
-        (dirty, words + more)
+        let (mut objects, mut words) = ([0; 2], 0);
+        for (dirty, count) in [true, false].into_iter().zip(&mut objects) {
+            let _ = self.each_snapshot_slot(dirty, &mut |_, moved| {
+                *count += 1;
+                words += if moved { 1 } else { 2 };
+                ControlFlow::Continue(())
+            });
+        }
+        let [dirty, _] = objects;
+        (dirty, words)
     }
 
-    /// The slots whose entries a snapshot holds, either those of dirty objects or the others, and whether an older record knows
-    /// their objects.
-    fn snapshot_slots(&self, dirty: bool) -> impl Iterator<Item = (u16, bool)> + '_ {
-        let pending = self.pending_slots();
-        let others = self.changed().filter(move |index| dirty && self.word(*index) & flag::PENDING == 0);
-        pending
-            .chain(others.map(|index| (index, true)))
-            .filter(move |(index, _)| if dirty { self.is_saved(*index) } else { self.is_clean_but_pending(*index) })
+    /// Visits the slots whose entries a snapshot holds, either those of dirty objects or the others, with whether an older record
+    /// knows their objects.
+    #[inline(never)]
+    fn each_snapshot_slot(&self, dirty: bool, visit: &mut dyn FnMut(u16, bool) -> ControlFlow<()>) -> ControlFlow<()> {
+        for (index, moved) in self.pending_slots() {
+            if if dirty { self.is_saved(index) } else { self.is_clean_but_pending(index) } {
+                visit(index, moved)?;
+            }
+        }
+        if dirty {
+            for index in self.changed() {
+                if self.word(index) & flag::PENDING == 0 && self.is_saved(index) {
+                    visit(index, true)?;
+                }
+            }
+        }
+        ControlFlow::Continue(())
     }
 
     /// Whether a snapshot holds the object's bytes: it is dirty, and nobody is changing it (snapshots are taken at quiescent
@@ -66,10 +79,10 @@ where
     /// Hands the entries of a snapshot to `sink`, dirty objects first.
     pub fn snapshot_entries(&self, sink: Sink<'_>) -> ControlFlow<()> {
         for dirty in [true, false] {
-            for (index, moved) in self.snapshot_slots(dirty) {
+            self.each_snapshot_slot(dirty, &mut |index, moved| {
                 let (bytes, length) = self.recorded_entry(index).to_record(index, moved);
-                sink(bytes.get(..length).unwrap_or_default())?;
-            }
+                sink(bytes.get(..length).unwrap_or_default())
+            })?;
         }
         ControlFlow::Continue(())
     }
@@ -80,24 +93,20 @@ where
     }
 
     /// Hands the payload of a snapshot to `sink`: bitmap of slots freed besides the entries (if there are any), directory,
-    /// then the objects' bytes from where they lie. [`seal_partly_dirty`](Self::seal_partly_dirty) comes first.
-    pub fn snapshot_payload(&self, sink: Sink<'_>) -> ControlFlow<()> {
+    /// then the bytes of the `dirty` objects from where they lie. [`seal_partly_dirty`](Self::seal_partly_dirty) comes first.
+    pub fn snapshot_payload(&self, dirty: u16, sink: Sink<'_>) -> ControlFlow<()> {
         if self.has_unrecorded_deaths() {
             self.snapshot_deaths(sink)?;
         }
-        let (dirty, _) = self.snapshot_counts();
         sink(&dirty.to_le_bytes())?;
-        for (index, _) in self.snapshot_slots(true) {
-            let Some(resident) = self.resident(index) else { continue };
+        self.each_snapshot_slot(true, &mut |index, _| {
+            let Some(resident) = self.resident(index) else { return ControlFlow::Continue(()) };
             // SAFETY: no mutable guard is open on it.
             let header = BlockHeader::from_bytes(unsafe { resident.block_bytes(HEADER) });
             let partial = resident.header().state & state::PARTIAL != 0;
-            sink(&(header.size | if partial { PARTIAL } else { 0 }).to_le_bytes())?;
-        }
-        for (index, _) in self.snapshot_slots(true) {
-            self.snapshot_object(index, sink)?;
-        }
-        ControlFlow::Continue(())
+            sink(&(header.size | if partial { PARTIAL } else { 0 }).to_le_bytes())
+        })?;
+        self.each_snapshot_slot(true, &mut |index, _| self.snapshot_object(index, sink))
     }
 
     fn snapshot_deaths(&self, sink: Sink<'_>) -> ControlFlow<()> {
