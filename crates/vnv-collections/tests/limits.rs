@@ -35,7 +35,7 @@ fn a_vector_grows_up_to_the_largest_object() {
 fn a_small_dirty_limit_fails_always_or_never() {
     type Ram = Memory<48, 60, 8, 2, 400>;
     let mut least = None;
-    for limit in (88..320).step_by(8) {
+    for limit in (56..320).step_by(8) {
         let mut memory = Ram::new();
         let formatted = Heap::format(TearStorage::new(16_384, 8), &mut memory, Options::new(limit));
         let Ok(heap) = formatted else { continue };

@@ -122,7 +122,7 @@ impl Layout {
         let log_half = round_up(round_up(base, unit).saturating_add(options.log_bytes), unit);
         let reserve = round_up(options.dirty_limit, unit);
         let fixed = snapshot_fixed(objects) + Geometry::resume_fixed(options.guards);
-        if options.dirty_limit < fixed + 64 || options.dirty_limit > 1 << 24 {
+        if options.dirty_limit < fixed + 24 || options.dirty_limit > 1 << 24 {
             return Err(LayoutError::DirtyLimitTooSmall);
         }
         let superblocks = 2 * round_up(SUPERBLOCK as u32, unit);

@@ -1,0 +1,103 @@
+//! The smallest dirty limits: little is admitted, but nothing is lost, and nothing goes on for ever.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use vnv_persist::{Error, Heap, Link, Memory, Options};
+use vnv_sim::{TearError, TearStorage};
+
+type Ram = Memory<40, 40, 4, 2, 200>;
+type TestHeap<'m> = Heap<'m, TearStorage, Ram>;
+const PLACES: usize = 8;
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((z ^ (z >> 31)) % limit as u64) as usize
+    }
+}
+
+fn contents(heap: &TestHeap<'_>) -> Vec<Option<Vec<u8>>> {
+    let all = heap.root::<[Link<[u8]>]>("all").unwrap().unwrap();
+    let links = heap.get(all).unwrap().to_vec();
+    links.into_iter().map(|link| (link != Link::NULL).then(|| heap.get(link).unwrap().to_vec())).collect()
+}
+
+/// Whether something was refused for the limit.
+fn refused<T>(result: Result<T, Error<TearError>>, context: &str) -> bool {
+    match result {
+        Ok(_) => false,
+        Err(Error::DirtyLimit | Error::TooLargeToChange) => true,
+        Err(error) => panic!("{context}: {error}"),
+    }
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "thousands of operations, none of them unsafe")]
+fn what_is_admitted_stays() {
+    let (mut made, mut least) = (0, None);
+    for limit in 50..150 {
+        let mut random = Random(limit.into());
+        let options = Options::new(limit).log_bytes(256);
+        let mut memory = Ram::new();
+        let Ok(heap) = TestHeap::format(TearStorage::new(8192, 8), &mut memory, options) else { continue };
+        least = least.or(Some(limit));
+        let Ok(all) = heap.allocate_slice_with(PLACES, |_| Link::<[u8]>::NULL) else { continue };
+        let all = all.into_link();
+        let context = format!("limit {limit}");
+        if refused(heap.set_root("all", Some(all)), &context) {
+            continue;
+        }
+        heap.commit().unwrap();
+        let mut model: Vec<Option<Vec<u8>>> = vec![None; PLACES];
+        for step in 0..200 {
+            let context = format!("limit {limit}, step {step}");
+            let place = random.below(PLACES);
+            let link = heap.get(all).unwrap()[place];
+            match random.below(6) {
+                0 | 1 => {
+                    let (size, value) = (random.below(60), step as u8);
+                    let new = match heap.allocate_slice_with(size, |_| value) {
+                        Ok(new) => new.into_link(),
+                        Err(error) => {
+                            assert!(matches!(error, Error::DirtyLimit), "{context}: {error}");
+                            continue;
+                        }
+                    };
+                    if refused(heap.get_element_mut(all, place).map(|mut at| *at = new), &context) {
+                        heap.free(new).unwrap();
+                    } else {
+                        if link != Link::NULL {
+                            heap.free(link).unwrap();
+                        }
+                        model[place] = Some(vec![value; size]);
+                        made += 1;
+                    }
+                }
+                2 if link != Link::NULL => {
+                    if !refused(heap.get_mut(link).map(|mut bytes| bytes.fill(step as u8)), &context) {
+                        model[place].as_mut().unwrap().fill(step as u8);
+                    }
+                }
+                3 => heap.evict_all().unwrap(),
+                4 => _ = heap.snapshot().unwrap(),
+                _ => _ = heap.commit().unwrap(),
+            }
+            assert!(heap.dirty_bytes().unwrap() <= limit, "{context}");
+            assert_eq!(contents(&heap), model, "{context}");
+        }
+        heap.snapshot().unwrap();
+        let image = heap.into_device().image().to_vec();
+        let mut memory = Ram::new();
+        let heap = TestHeap::open(TearStorage::from_image(image, 8), &mut memory, options).unwrap();
+        assert_eq!(heap.report().damaged, None, "{context}");
+        assert_eq!(contents(&heap), model, "{context}");
+    }
+    // 26 bytes, the bitmap of 64 slots, an entry and a root.
+    assert_eq!(least, Some(26 + 8 + 24));
+    assert!(made > 1000, "{made}");
+}
