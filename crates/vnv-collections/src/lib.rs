@@ -10,7 +10,7 @@ mod table;
 mod vector;
 
 pub use list::{Cursor, List, ListIter, Node, OpenList};
-pub use map::{Map, MapEntry, MapIter, OpenMap};
+pub use map::{Map, MapEntry, MapIter, MapKeys, OpenMap};
 pub use queue::{OpenQueue, Queue, QueueIter};
 pub use store::{Store, StoreError};
 pub use vector::{OpenVector, Vector, VectorIter};

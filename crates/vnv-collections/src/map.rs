@@ -80,6 +80,18 @@ impl<K: Durable + Copy, V: ?Sized + DurableObject + Named> Map<K, V> {
         Ok(OpenMap { store, link: map.into_link() })
     }
 
+    /// As [`create`](Self::create); the table that comes with the first entry has room for so many, and does not grow before.
+    ///
+    /// # Errors
+    ///
+    /// Those of an allocation; [`Error::TooLarge`] beyond 12,288 entries.
+    pub fn with_capacity<S: Store>(store: &S, entries: usize) -> Result<OpenMap<'_, K, V, S>, StoreError<S>> {
+        let bits = (0..=table::MOST_BITS).find(|bits| table::capacity(*bits) >= entries).ok_or(Error::TooLarge)?;
+        // The first table has twice the homes of the one that is not there.
+        let map = store.allocate(Self { bits: bits.saturating_sub(1), ..Self::EMPTY })?;
+        Ok(OpenMap { store, link: map.into_link() })
+    }
+
     /// The map that `link` leads to.
     pub const fn at<S: Store>(store: &S, link: Link<Self>) -> OpenMap<'_, K, V, S> {
         let _ = Self::EMPTY;
@@ -123,6 +135,16 @@ impl<'s, K: Durable + Copy, V: ?Sized + DurableObject + Named, S: Store> OpenMap
     /// As [`len`](Self::len).
     pub fn is_empty(&self) -> Result<bool, StoreError<S>> {
         Ok(self.len()? == 0)
+    }
+
+    /// Entries that the table takes before it grows: 0 while there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`len`](Self::len).
+    pub fn capacity(&self) -> Result<usize, StoreError<S>> {
+        let header = self.header()?;
+        Ok(if header.table.is_null() { 0 } else { table::capacity(header.bits) })
     }
 
     /// Where the key stands, and the link to its value.
@@ -182,6 +204,35 @@ impl<'s, K: Durable + Copy, V: ?Sized + DurableObject + Named, S: Store> OpenMap
     pub fn iter(&self) -> Result<MapIter<'_, K, V, S>, StoreError<S>> {
         let header = self.header()?;
         Ok(MapIter { map: self, table: header.table, next: 0, left: usize::from(header.len) })
+    }
+
+    /// The keys, in the order of their hashes. No value is loaded.
+    ///
+    /// # Errors
+    ///
+    /// As [`len`](Self::len).
+    pub fn keys(&self) -> Result<MapKeys<'_, K, V, S>, StoreError<S>> {
+        Ok(MapKeys(self.iter()?))
+    }
+
+    /// Removes the entries for which `keep` is false, each by itself. Every value is loaded once.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get) and [`remove`](Self::remove); then the entries before are done, and the others still there.
+    pub fn retain(&mut self, mut keep: impl FnMut(&K, &V) -> bool) -> Result<(), StoreError<S>> {
+        let mut at = 0;
+        loop {
+            let header = self.header()?;
+            let mut rest = MapIter { map: self, table: header.table, next: at, left: 0 };
+            let Some(entry) = rest.find()? else { return Ok(()) };
+            at = rest.next;
+            if !keep(&entry.key, &*self.store.get(entry.value)?) {
+                self.remove(&entry.key)?;
+                // The entry behind may stand there now.
+                at -= 1;
+            }
+        }
     }
 
     /// Gives a key a value that was allocated by the caller in the same store: its handle gives it up to the map. `true`:
@@ -415,18 +466,47 @@ impl<'m, K: Durable + Copy, V: ?Sized + DurableObject + Named, S: Store> Iterato
 }
 
 impl<'m, K: Durable + Copy, V: ?Sized + DurableObject + Named, S: Store> MapIter<'m, K, V, S> {
+    /// The next entry, if there is one.
+    fn find(&mut self) -> Result<Option<MapEntry<K, V>>, StoreError<S>> {
+        if self.table.is_null() {
+            return Ok(None);
+        }
+        let entries = self.map.store.get(self.table)?;
+        let mut rest = entries.iter().enumerate().skip(self.next);
+        let found = rest.find(|(_, entry)| !entry.value.is_null());
+        Ok(found.map(|(at, entry)| {
+            self.next = at + 1;
+            *entry
+        }))
+    }
+
+    /// The next entry, which must be there.
+    fn entry(&mut self) -> Result<MapEntry<K, V>, StoreError<S>> {
+        self.find()?.ok_or(Error::Damaged { index: self.table.index() })
+    }
+
     fn step(&mut self) -> Result<(K, Ref<'m, V>), StoreError<S>> {
-        let store = self.map.store;
-        let entry = {
-            let entries = store.get(self.table)?;
-            let rest = entries.get(self.next..).unwrap_or_default();
-            let found = rest.iter().position(|entry| !entry.value.is_null());
-            let found = found.ok_or(Error::Damaged { index: self.table.index() })?;
-            self.next += found + 1;
-            rest.get(found).copied().ok_or(Error::Damaged { index: self.table.index() })?
-        };
-        Ok((entry.key, store.get(entry.value)?))
+        let entry = self.entry()?;
+        Ok((entry.key, self.map.store.get(entry.value)?))
     }
 }
 
 impl<K: Durable + Copy, V: ?Sized + DurableObject + Named, S: Store> ExactSizeIterator for MapIter<'_, K, V, S> {}
+
+/// Keys of a map; see [`OpenMap::keys`].
+pub struct MapKeys<'m, K, V: ?Sized, S>(MapIter<'m, K, V, S>);
+
+impl<K: Durable + Copy, V: ?Sized + DurableObject + Named, S: Store> Iterator for MapKeys<'_, K, V, S> {
+    type Item = Result<K, StoreError<S>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.left = self.0.left.checked_sub(1)?;
+        Some(self.0.entry().map(|entry| entry.key))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+}
+
+impl<K: Durable + Copy, V: ?Sized + DurableObject + Named, S: Store> ExactSizeIterator for MapKeys<'_, K, V, S> {}

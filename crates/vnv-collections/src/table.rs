@@ -24,6 +24,11 @@ pub fn is_full(bits: u16, len: usize) -> bool {
     4 * (len + 1) > 3 << bits.min(MOST_BITS)
 }
 
+/// Entries before a table with so many homes grows.
+pub const fn capacity(bits: u16) -> usize {
+    (3 << if bits < MOST_BITS { bits } else { MOST_BITS }) / 4
+}
+
 /// FNV-1a over the bytes that storage holds, with its bits mixed: the same on every target, for ever.
 pub fn hash<K: Durable>(key: &K) -> u32 {
     let bytes = bytes_of(key).unwrap_or_default();

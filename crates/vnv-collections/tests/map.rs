@@ -165,3 +165,56 @@ fn what_is_borrowed_is_not_removed() {
     assert!(map.remove(&1).unwrap());
     assert_eq!(size_of::<Map<u8, u32>>(), 8);
 }
+
+#[test]
+fn retained_entries_and_keys_are_those_of_a_hash_map() {
+    let mut memory = Memory::<160, 160, 6, 2, 2500>::new();
+    let heap = Heap::<_, _>::format(RamStorage::<65_536>::new(), &mut memory, Options::new(4096)).unwrap();
+    let mut map = Map::<u16, [u8]>::create(&heap).unwrap();
+    heap.set_root("map", Some(map.link())).unwrap();
+    let mut model = BTreeMap::new();
+    for (round, modulus) in [2u16, 3, 5, 7, 1].into_iter().enumerate() {
+        for key in 0..32u16 {
+            let value = vec![key as u8; usize::from(key % 9)];
+            map.insert_slice(key * 31 + round as u16, &value).unwrap();
+            model.insert(key * 31 + round as u16, value);
+        }
+        let mut looked_at = Vec::new();
+        map.retain(|key, value| {
+            looked_at.push((*key, value.to_vec()));
+            !(key + value.len() as u16).is_multiple_of(modulus)
+        })
+        .unwrap();
+        looked_at.sort_unstable();
+        assert_eq!(looked_at, model.clone().into_iter().collect::<Vec<_>>(), "each once");
+        model.retain(|key, value| !(key + value.len() as u16).is_multiple_of(modulus));
+        heap.evict_all().unwrap();
+        let mut keys: Vec<u16> = map.keys().unwrap().collect::<Result<_, _>>().unwrap();
+        keys.sort_unstable();
+        assert_eq!(keys, model.keys().copied().collect::<Vec<_>>());
+        assert_eq!(map.keys().unwrap().len(), model.len());
+        assert!(model.iter().all(|(key, value)| map.get(key).unwrap().as_deref() == Some(&value[..])));
+    }
+    assert!(map.is_empty().unwrap());
+}
+
+#[test]
+fn a_table_with_a_capacity_does_not_grow_before() {
+    for entries in [0usize, 1, 6, 7, 12, 13, 100] {
+        let mut memory = Memory::<160, 160, 6, 2, 2500>::new();
+        let heap = Heap::<_, _>::format(RamStorage::<65_536>::new(), &mut memory, Options::new(4096)).unwrap();
+        let mut map = Map::<u16, u8>::with_capacity(&heap, entries).unwrap();
+        assert_eq!((map.len().unwrap(), map.capacity().unwrap()), (0, 0));
+        let mut capacity = None;
+        for key in 0..entries as u16 {
+            map.insert(key * 57, 1).unwrap();
+            let now = map.capacity().unwrap();
+            assert!(now >= entries && *capacity.get_or_insert(now) == now, "{entries}: {now}");
+        }
+        map.insert(u16::MAX, 2).unwrap();
+        assert_eq!(map.len().unwrap(), entries + 1);
+    }
+    let mut memory = Memory::<16, 16, 6, 2, 64>::new();
+    let heap = Heap::<_, _>::format(RamStorage::<8192>::new(), &mut memory, Options::new(512)).unwrap();
+    assert_eq!(Map::<u16, u8>::with_capacity(&heap, 12_289).map(|_| ()), Err(Error::TooLarge));
+}

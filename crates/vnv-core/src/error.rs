@@ -19,7 +19,7 @@ pub enum Error<E> {
     RamFull,
     /// The storage has no room for the object: free objects, or a larger part.
     StorageFull,
-    /// All slots of the object table are used: free objects, or a larger `OBJECTS`.
+    /// All slots of the object table are used, or worn out after 4,095 objects each: free objects, or a larger `OBJECTS`.
     ObjectsFull,
     /// All rows of the type table are used: a larger `TYPES`.
     TypesFull,
@@ -66,7 +66,9 @@ impl<E: fmt::Debug> fmt::Display for Error<E> {
             Self::AlreadyBorrowed => "another guard on the object is open",
             Self::RamFull => "no room in the arena; drop guards or enlarge the arena",
             Self::StorageFull => "no room in the storage; free objects or use a larger part",
-            Self::ObjectsFull => "all slots of the object table are used; free objects or raise OBJECTS",
+            Self::ObjectsFull => {
+                "all slots of the object table are used, or worn out after 4,095 objects each; free objects or raise OBJECTS"
+            }
             Self::TypesFull => "all rows of the type table are used; raise TYPES",
             Self::RootsFull => "all roots are used; raise ROOTS",
             Self::DirtyLimit => {

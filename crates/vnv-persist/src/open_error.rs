@@ -58,7 +58,7 @@ impl<E: Debug> fmt::Display for OpenError<E> {
             }
             Self::OtherLayout { capacity } => write!(
                 f,
-                "the image was formatted for another layout ({capacity} bytes); use the same sizes and options, or format"
+                "the image was formatted for another layout ({capacity} bytes); use the same sizes and options, which `vnv stat` shows, or format"
             ),
             Self::Damaged(damage) => write!(f, "the image is damaged ({damage:?}); nothing was changed"),
             Self::Layout(error) => fmt::Display::fmt(error, f),
