@@ -23,6 +23,8 @@ pub(crate) struct RecordEntry {
     pub index: u16,
     /// All of the entry, or only the place of an object that the slot has already.
     moved: bool,
+    /// All of it lies inside the record's entries.
+    whole: bool,
     bytes: [u8; 6],
 }
 
@@ -37,9 +39,10 @@ impl Entries {
     where
         D::Error: Debug,
     {
-        let [i0, i1, bytes @ ..] = match self.end.saturating_sub(self.at) {
-            0..4 => return Ok(None),
-            4..8 => {
+        let left = self.end.saturating_sub(self.at);
+        let [i0, i1, bytes @ ..] = match left {
+            0 => return Ok(None),
+            1..8 => {
                 let [a, b, c, d] = read_array(device, self.at)?;
                 [a, b, c, d, 0, 0, 0, 0]
             }
@@ -47,8 +50,9 @@ impl Entries {
         };
         let index = u16::from_le_bytes([i0, i1]);
         let moved = index & MOVED != 0;
-        self.at += if moved { 4 } else { 8 };
-        Ok(Some(RecordEntry { index: index & !MOVED, moved, bytes }))
+        let length = if moved { 4 } else { 8 };
+        self.at += length;
+        Ok(Some(RecordEntry { index: index & !MOVED, moved, whole: length <= left, bytes }))
     }
 }
 
@@ -73,6 +77,6 @@ impl RecordEntry {
                 Entry::new(place, old.generation(), old.units(), old.type_index(), tag)
             };
         }
-        restore_entry(engine, self.index, entry)
+        self.whole && restore_entry(engine, self.index, entry)
     }
 }

@@ -76,6 +76,9 @@ where
     }
     let (half, base) = active.ok_or(OpenError::Damaged(Damage::Base))?;
     let start = layout.half(half);
+    if base.entry_words % 2 != 0 {
+        return Err(OpenError::Damaged(Damage::Content));
+    }
     for index in 0..base.entry_words / 2 {
         let [a, b, c, d, e, f, t0, t1] = read_array(engine.device(), start + RECORD_HEADER + 8 * u32::from(index))?;
         let entry = Entry::from_bytes([a, b, c, d, e, f], u16::from_le_bytes([t0, t1]));

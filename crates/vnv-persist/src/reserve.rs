@@ -154,10 +154,12 @@ where
     let damaged = Error::Damaged { index: 0 };
     let at = layout.reserve_at(reserve);
     let mut entries = Entries::of(at, &header);
+    let mut count = 0u16;
     while let Some(entry) = entries.next(engine.device())? {
         if !entry.restore(engine, header.tag) {
             return Err(damaged);
         }
+        count += 1;
     }
     for number in 0..u32::from(header.roots) {
         if !roots.restore(read_array(engine.device(), at + header.roots_at() + 16 * number)?) {
@@ -170,7 +172,7 @@ where
     let directory = bitmap + bitmap_bytes;
     let dirty = u16::from_le_bytes(read_array(engine.device(), directory)?);
     let mut data = directory + 2 + 2 * u32::from(dirty);
-    if data > end {
+    if data > end || dirty > count {
         return Err(damaged);
     }
     let mut entries = Entries::of(at, &header);

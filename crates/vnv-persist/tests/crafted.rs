@@ -1,0 +1,146 @@
+//! Records with valid checksums that no heap writes: they are refused, and nothing is overwritten.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use crc::{CRC_16_IBM_3740, CRC_32_ISO_HDLC, Crc};
+use std::cell::RefCell;
+use std::rc::Rc;
+use vnv_persist::{Damage, Heap, Memory, OpenError, Options};
+use vnv_sim::{TearError, TearStorage};
+use vnv_storage::Device;
+use vnv_storage::embedded_storage::{ReadStorage, Storage};
+
+type Ram = Memory<24, 16, 4, 2, 200>;
+type TestHeap<'m> = Heap<'m, TearStorage, Ram>;
+const OPTIONS: Options = Options::new(900).log_bytes(800);
+/// Where the log begins.
+const LOG: usize = 128;
+
+fn word(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes([bytes[at], bytes[at + 1]])
+}
+
+fn long(bytes: &[u8], at: usize) -> usize {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize
+}
+
+fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
+    bytes[at..at + value.len()].copy_from_slice(value);
+}
+
+/// Gives a record the checksums that belong to it.
+fn sign(record: &mut [u8], salt: u64) {
+    let length = long(record, 16);
+    let salted = |from: usize, to: usize, record: &[u8]| [&salt.to_le_bytes(), &record[from..to]].concat();
+    let header = Crc::<u16>::new(&CRC_16_IBM_3740).checksum(&salted(6, 24, record));
+    put(record, 4, &header.to_le_bytes());
+    let all = Crc::<u32>::new(&CRC_32_ISO_HDLC).checksum(&salted(4, length, record));
+    put(record, 0, &all.to_le_bytes());
+}
+
+/// Where the last record of the first half begins.
+fn last_record(image: &[u8]) -> usize {
+    let mut at = LOG;
+    loop {
+        let next = at + long(image, at + 16).next_multiple_of(8);
+        if !(24..900).contains(&long(image, next + 16)) {
+            return at;
+        }
+        at = next;
+    }
+}
+
+/// A storage that outlives the heap that refuses it.
+struct Shared(Rc<RefCell<TearStorage>>);
+
+impl ReadStorage for Shared {
+    type Error = TearError;
+    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), TearError> {
+        self.0.borrow_mut().read(offset, bytes)
+    }
+    fn capacity(&self) -> usize {
+        self.0.borrow().capacity()
+    }
+}
+
+impl Storage for Shared {
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), TearError> {
+        self.0.borrow_mut().write(offset, bytes)
+    }
+}
+
+impl Device for Shared {
+    fn row_size(&self) -> u32 {
+        8
+    }
+    fn sync(&mut self) -> Result<(), TearError> {
+        Ok(())
+    }
+    fn write_gather(&mut self, offset: u32, slices: &[&[u8]]) -> Result<(), TearError> {
+        self.0.borrow_mut().write_gather(offset, slices)
+    }
+}
+
+fn is_refused(image: Vec<u8>) {
+    let storage = Rc::new(RefCell::new(TearStorage::from_image(image.clone(), 8)));
+    let mut memory = Ram::new();
+    let opened = Heap::<_, Ram>::open(Shared(storage.clone()), &mut memory, OPTIONS);
+    assert_eq!(opened.map(drop), Err(OpenError::Damaged(Damage::Content)));
+    assert!(storage.borrow().image() == &image[..], "it was written to");
+}
+
+#[test]
+fn half_of_a_whole_entry() {
+    let mut memory = Ram::new();
+    let heap = TestHeap::format(TearStorage::new(10_240, 8), &mut memory, OPTIONS).unwrap();
+    let object = heap.allocate([2u32; 9]).unwrap();
+    let index = object.id().index;
+    let object = object.into_link();
+    heap.commit().unwrap();
+    heap.get_mut(object).unwrap()[0] = 3;
+    heap.commit().unwrap();
+    let mut image = heap.into_device().image().to_vec();
+    let at = last_record(&image);
+    // One short entry.
+    assert_eq!((word(&image, at + 20), word(&image, at + 24)), (1, index | 0x8000));
+    put(&mut image, at + 24, &[index as u8, 0, 0, 0]);
+    let salt = u64::from_le_bytes(image[LOG + 8..LOG + 16].try_into().unwrap());
+    sign(&mut image[at..], salt);
+    is_refused(image);
+}
+
+#[test]
+fn half_an_entry_in_a_base() {
+    let mut memory = Ram::new();
+    let heap = TestHeap::format(TearStorage::new(10_240, 8), &mut memory, OPTIONS).unwrap();
+    let mut image = heap.into_device().image().to_vec();
+    let words = word(&image, LOG + 20) + 1;
+    put(&mut image, LOG + 20, &words.to_le_bytes());
+    let length = long(&image, LOG + 16) as u32 + 4;
+    put(&mut image, LOG + 16, &length.to_le_bytes());
+    sign(&mut image[LOG..], 1);
+    is_refused(image);
+}
+
+#[test]
+fn a_snapshot_of_more_objects_than_entries() {
+    let mut memory = Ram::new();
+    let heap = TestHeap::format(TearStorage::new(10_240, 8), &mut memory, OPTIONS).unwrap();
+    let object = heap.allocate([1u32; 9]).unwrap().into_link();
+    heap.set_root("a", Some(object)).unwrap();
+    heap.commit().unwrap();
+    *heap.get_mut(object).unwrap() = [5; 9];
+    heap.snapshot().unwrap();
+    let mut image = heap.into_device().image().to_vec();
+    // Behind the log, whose half is in the superblock.
+    let at = LOG + 2 * long(&image, 24);
+    assert_eq!((image[at + 6], word(&image, at + 20), word(&image, at + 28)), (3, 1, 1), "a snapshot of one object");
+    let length = long(&image, at + 16);
+    let object = image[at + 32..at + length].to_vec();
+    put(&mut image, at + 28, &[2, 0, 36, 0, 36, 0]);
+    put(&mut image, at + 34, &object);
+    put(&mut image, at + 16, &(length as u32 + 2).to_le_bytes());
+    let salt = u64::from_le_bytes(image[at + 8..at + 16].try_into().unwrap());
+    sign(&mut image[at..], salt);
+    is_refused(image);
+}
