@@ -40,7 +40,7 @@ const OBJECTS: [usize; 4] = [8, 64, 256, 928];
 /// Times that each operation on objects is repeated, each on a heap of its own.
 const FRESH: usize = 3;
 /// Bytes that may be dirty while there are operations on objects: all of the arena, and its entries.
-const OBJECTS_LIMIT: u32 = 2304;
+const OBJECTS_LIMIT: u32 = 1400;
 /// Dirty limits of snapshots.
 const LIMITS: [u32; 4] = [312, 1080, 2060, 3916];
 /// Bytes of the arena whose state is saved.
@@ -204,7 +204,7 @@ where
         bench.tell(name, parameters, true, first);
         bench.tell(name, parameters, false, others);
     } else {
-        info!("the storage is too small for {}", name);
+        info!("the storage is too small for {} with a dirty limit of {} bytes", name, options.dirty_limit);
     }
     Ok(storage)
 }
@@ -264,12 +264,9 @@ where
     for pattern in Pattern::ALL {
         let heap: Store<'_, D, Adaptive> = Store::format(storage, memory, STORE_OPTIONS)?;
         let mut values = HeapValues::new(&heap, &crate::values::SIZES)?;
-        let mut seed = 0;
+        let mut updates = crate::workload::Updates::new(pattern, 1);
         let parameters = format_args!("system=vnv/adaptive;access={};updates={UPDATES}", pattern.name());
-        bench.time("kvs", parameters, || {
-            seed += 1;
-            crate::workload::update(&mut values, (pattern, seed), UPDATES, None)
-        })?;
+        bench.time("kvs", parameters, || updates.run(&mut values, UPDATES, None))?;
         storage = heap.into_device();
     }
     Ok(storage)
@@ -351,6 +348,19 @@ mod tests {
             self.0 += 1;
             self.0
         }
+    }
+
+    /// The part of the first board.
+    #[test]
+    fn what_fits_an_fram_of_8_kib() {
+        let mut log = String::new();
+        let mut emit = |line: &str| log.push_str(&format!("{MARK} {line}\n"));
+        let mut memory = Narrow { tables: Objects::new(), words: 0 };
+        objects(&mut Bench { clock: &mut Looks(0), emit: &mut emit }, TearStorage::new(8192, 8), &mut memory).unwrap();
+        let ran = |name: &str| log.matches(&format!("\"{name}\"")).count() / 2;
+        let gets = ["get_min", "get_max_min", "get_min_max", "get_max", "get_max_old"].map(ran);
+        let others = ["allocate_min", "allocate_max", "deallocate_min", "deallocate_max", "persist_dirty"].map(ran);
+        assert_eq!((gets, others), ([4, 4, 4, 4, 4], [4, 1, 4, 2, 3]));
     }
 
     #[test]

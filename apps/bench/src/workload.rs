@@ -66,14 +66,36 @@ pub fn update<V: Values>(
     updates: u32,
     commit: Option<u32>,
 ) -> Result<(), V::Error> {
-    let mut random = Random::new(!seed);
-    for (number, key) in (1..=updates).zip(Accesses::new(pattern, seed)) {
-        values.update(key, &mut |bytes| random.fill(bytes))?;
-        if commit.is_some_and(|commit| number % commit == 0) {
-            values.commit()?;
-        }
+    Updates::new(pattern, seed).run(values, updates, commit)
+}
+
+/// Updates that go on where the last ones ended.
+pub struct Updates {
+    keys: Accesses,
+    contents: Random,
+}
+
+impl Updates {
+    /// From the beginning of a pattern.
+    #[must_use]
+    pub const fn new(pattern: Pattern, seed: u64) -> Self {
+        Self { keys: Accesses::new(pattern, seed), contents: Random::new(!seed) }
     }
-    Ok(())
+
+    /// The next ones, as [`update`] makes them.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn run<V: Values>(&mut self, values: &mut V, updates: u32, commit: Option<u32>) -> Result<(), V::Error> {
+        for (number, key) in (1..=updates).zip(&mut self.keys) {
+            values.update(key, &mut |bytes| self.contents.fill(bytes))?;
+            if commit.is_some_and(|commit| number % commit == 0) {
+                values.commit()?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A queue at work: what it should hold is known at any time.

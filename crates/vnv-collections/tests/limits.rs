@@ -85,3 +85,34 @@ fn what_is_pushed_while_the_front_is_looked_at_stays() {
         assert_eq!((popped.ok().flatten(), rest), (Some(0), expected), "{before}");
     }
 }
+
+/// With a commit after each operation, what succeeds once succeeds always: deltas that wait in the log do not use the limit up.
+#[test]
+#[cfg_attr(miri, ignore = "thousands of operations")]
+fn committed_changes_do_not_use_a_small_limit_up() {
+    type Ram = Memory<300, 64, 8, 2, 3000>;
+    for (limit, log) in [(120, 512), (128, 512), (160, 4096), (256, 512), (256, 2048), (280, 2048)] {
+        let mut memory = Ram::new();
+        let options = Options::new(limit).log_bytes(log);
+        let heap = Heap::<_, Ram>::format(TearStorage::new(65_536, 8), &mut memory, options).unwrap();
+        let mut vector = Vector::<u32>::with_capacity(&heap, 500).unwrap();
+        heap.set_root("vector", Some(vector.link())).unwrap();
+        for number in 0..500 {
+            vector.push(number).unwrap();
+        }
+        heap.commit().unwrap();
+        let mut queue = Queue::<u32>::with_capacity(&heap, 200).unwrap();
+        heap.set_root("queue", Some(queue.link())).unwrap();
+        heap.commit().unwrap();
+        for number in 0..1000u32 {
+            *vector.get_mut(number as usize * 37 % 500).unwrap().unwrap() += 1;
+            heap.commit().unwrap();
+            if number % 2 == 0 {
+                queue.push_back(number).unwrap_or_else(|error| panic!("limit {limit}, {number}: {error}"));
+            } else {
+                assert_eq!(queue.pop_front().unwrap(), Some(number - 1));
+            }
+            heap.commit().unwrap();
+        }
+    }
+}

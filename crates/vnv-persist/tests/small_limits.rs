@@ -101,3 +101,39 @@ fn what_is_admitted_stays() {
     assert_eq!(least, Some(26 + 8 + 24));
     assert!(made > 1000, "{made}");
 }
+
+/// One element of a large slice at a time: what was changed before, committed or not, never stands in the way.
+#[test]
+#[cfg_attr(miri, ignore = "thousands of operations, none of them unsafe")]
+fn elements_of_a_large_slice_can_always_be_changed() {
+    type Ram = Memory<32, 16, 4, 2, 600>;
+    // 26 bytes, a bitmap of 8, an entry, a run of a granule: 10, 4 and 8.
+    const LEAST: u32 = 26 + 8 + 8 + 22;
+    for limit in (LEAST..LEAST + 40).chain([150, 200, 250, 256, 280, 300, 320, 400, 512, 2048]) {
+        for (log, commits) in [(64, 1), (4096, 1), (4096, 7), (512, u32::MAX)] {
+            let mut memory = Ram::new();
+            let options = Options::new(limit).log_bytes(log);
+            let heap = Heap::<_, Ram>::format(TearStorage::new(32_768, 8), &mut memory, options).unwrap();
+            let slice = heap.allocate_slice_with(1000, |_| 0u32).unwrap().into_link();
+            heap.commit().unwrap();
+            let mut model = vec![0u32; 1000];
+            for change in 1..=300u32 {
+                let at = change as usize * 377 % 1000;
+                *heap.get_element_mut(slice, at).unwrap_or_else(|error| {
+                    panic!("limit {limit}, log {log}, commit each {commits}, change {change}: {error}")
+                }) = change;
+                model[at] = change;
+                if change.is_multiple_of(commits) {
+                    heap.commit().unwrap();
+                }
+            }
+            heap.set_root("slice", Some(slice)).unwrap();
+            heap.snapshot().unwrap();
+            let image = heap.into_device().image().to_vec();
+            let mut memory = Ram::new();
+            let heap = Heap::<_, Ram>::open(TearStorage::from_image(image, 8), &mut memory, options).unwrap();
+            let slice = heap.root::<[u32]>("slice").unwrap().unwrap();
+            assert_eq!(heap.get(slice).unwrap()[..], model[..], "limit {limit}, log {log}, commit each {commits}");
+        }
+    }
+}

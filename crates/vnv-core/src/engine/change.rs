@@ -202,11 +202,22 @@ where
         if cost >= whole && whole + ENTRY_BYTES <= room {
             return self.change_whole(index, resident);
         }
-        if cost + ENTRY_BYTES > room {
-            return Err(Error::TooLargeToChange);
-        }
         let (entry, item) = self.entry_and_item(resident);
-        self.admit((cost + entry).saturating_sub(now), item)?;
+        let admitted = if cost + ENTRY_BYTES <= room {
+            self.admit((cost + entry).saturating_sub(now), item)
+        } else if header.state & state::DIRTY != 0 {
+            // Of the changes until now a commit or a sync leaves nothing.
+            Err(Error::DirtyLimit)
+        } else {
+            Err(Error::TooLargeToChange)
+        };
+        let over_limit = matches!(admitted, Err(Error::DirtyLimit | Error::TooLargeToChange));
+        if over_limit && header.state & (state::DIRTY | state::UNAPPLIED) == state::UNAPPLIED {
+            // What is committed already does not count once it stands in its place.
+            self.apply_delta(index)?;
+            return self.change_range(index, resident, from, to);
+        }
+        admitted?;
         ranges.into_iter().flatten().for_each(|at| bitmap.set(at, true));
         self.became_dirty(index, resident, true);
         self.dirty = self.dirty + cost - now;
