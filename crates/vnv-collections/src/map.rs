@@ -80,11 +80,13 @@ impl<K: Durable + Copy, V: ?Sized + DurableObject + Named> Map<K, V> {
         Ok(OpenMap { store, link: map.into_link() })
     }
 
-    /// As [`create`](Self::create); the table that comes with the first entry has room for so many, and does not grow before.
+    /// As [`create`](Self::create); the table that comes with the first entry has room for so many. (It may grow before, if keys
+    /// crowd at its end, in small tables now and then.) [`clear`](OpenMap::clear) forgets the size.
     ///
     /// # Errors
     ///
-    /// Those of an allocation; [`Error::TooLarge`] beyond 12,288 entries.
+    /// Those of an allocation; [`Error::TooLarge`] beyond 12,288 entries. Whether the table fits into an object turns out with
+    /// the first entry.
     pub fn with_capacity<S: Store>(store: &S, entries: usize) -> Result<OpenMap<'_, K, V, S>, StoreError<S>> {
         let bits = (0..=table::MOST_BITS).find(|bits| table::capacity(*bits) >= entries).ok_or(Error::TooLarge)?;
         // The first table has twice the homes of the one that is not there.

@@ -112,7 +112,14 @@ fn run() -> Option<()> {
     }
     heap.commit().ok()?;
     let last = heap.get(many).ok()?[999];
-    operations(&heap, last, large, 2)
+    operations(&heap, last, large, 2)?;
+    heap.commit().ok()?;
+    for at in 0..50 {
+        let small = heap.get(many).ok()?[at];
+        heap.get_mut(small).map(|mut value| *value += 1).ok()?;
+    }
+    measure(102, || heap.snapshot()).ok()?;
+    Some(())
 }
 
 #[inline(never)]
