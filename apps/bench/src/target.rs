@@ -336,7 +336,7 @@ where
 mod tests {
     use super::*;
     use crate::lab::record::{MARK, record};
-    use vnv_sim::TearStorage;
+    use vnv_storage::RamStorage;
 
     /// Each look takes a tick.
     struct Looks(u64);
@@ -356,7 +356,7 @@ mod tests {
         let mut log = String::new();
         let mut emit = |line: &str| log.push_str(&format!("{MARK} {line}\n"));
         let mut memory = Narrow { tables: Objects::new(), words: 0 };
-        objects(&mut Bench { clock: &mut Looks(0), emit: &mut emit }, TearStorage::new(8192, 8), &mut memory).unwrap();
+        objects(&mut Bench { clock: &mut Looks(0), emit: &mut emit }, RamStorage::<8192>::new(), &mut memory).unwrap();
         let ran = |name: &str| log.matches(&format!("\"{name}\"")).count() / 2;
         let gets = ["get_min", "get_max_min", "get_min_max", "get_max", "get_max_old"].map(ran);
         let others = ["allocate_min", "allocate_max", "deallocate_min", "deallocate_max", "persist_dirty"].map(ran);
@@ -365,18 +365,22 @@ mod tests {
 
     #[test]
     fn every_workload_prints_results_that_can_be_recorded() {
-        let mut log = String::new();
-        let mut emit = |line: &str| log.push_str(&format!("{MARK} {line}\n"));
-        run_with(TearStorage::new(STORE_CAPACITY as usize, 8), &mut Looks(0), &mut emit).unwrap();
-        let mut lines = Vec::new();
-        // The first run and the others: transfers both ways, operations, snapshots, the store, and four systems of the queue.
-        let operations = Kind::ALL.len() * OBJECTS.len() + LIMITS.len() * Fill::ALL.len();
-        let expected = 2 * (2 * SIZES.len() + operations + Pattern::ALL.len() + 4 * LENGTHS.len());
-        assert_eq!(record(log.as_bytes(), &mut lines).unwrap(), expected);
-        let last: serde_json::Value =
-            serde_json::from_str(String::from_utf8(lines).unwrap().lines().last().unwrap()).unwrap();
-        assert_eq!(last["bench_options"], "system=vnv/clock;length=32;iterations=100");
-        assert_eq!(last["data"].as_array().unwrap().len(), REPETITIONS);
-        assert_eq!((&last["cold_start"], &last["data"][0]), (&false.into(), &1.into()));
+        let all = || {
+            let mut log = String::new();
+            let mut emit = |line: &str| log.push_str(&format!("{MARK} {line}\n"));
+            run_with(RamStorage::<{ STORE_CAPACITY as usize }>::new(), &mut Looks(0), &mut emit).unwrap();
+            let mut lines = Vec::new();
+            // The first run and the others: transfers both ways, operations, snapshots, the store, and four systems of the queue.
+            let operations = Kind::ALL.len() * OBJECTS.len() + LIMITS.len() * Fill::ALL.len();
+            let expected = 2 * (2 * SIZES.len() + operations + Pattern::ALL.len() + 4 * LENGTHS.len());
+            assert_eq!(record(log.as_bytes(), &mut lines).unwrap(), expected);
+            let last: serde_json::Value =
+                serde_json::from_str(String::from_utf8(lines).unwrap().lines().last().unwrap()).unwrap();
+            assert_eq!(last["bench_options"], "system=vnv/clock;length=32;iterations=100");
+            assert_eq!(last["data"].as_array().unwrap().len(), REPETITIONS);
+            assert_eq!((&last["cold_start"], &last["data"][0]), (&false.into(), &1.into()));
+        };
+        // The storage lies on the stack.
+        std::thread::Builder::new().stack_size(64 << 20).spawn(all).unwrap().join().unwrap();
     }
 }
