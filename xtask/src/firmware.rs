@@ -222,7 +222,8 @@ pub fn tour(steps: &mut Steps, board: Board) -> Result<()> {
     for app in App::ALL {
         let file = memory.join(format!("tour-{}-{}.bin", board.name(), app.name()));
         let _ = std::fs::remove_file(&file);
-        let mut run = Run { board, app, seconds: Some(30.0), lines: Some(8), pace: 20, memory: Some(file) };
+        let seconds = Some(if app == App::Bench { 120.0 } else { 30.0 });
+        let mut run = Run { board, app, seconds, lines: Some(8), pace: 20, memory: Some(file) };
         for life in 1..=2 {
             run.lines = Some(if app == App::Bench && life == 1 { BENCH_LINES } else { 8 });
             let name = format!("run {} {}, life {life}", board.name(), app.name());
