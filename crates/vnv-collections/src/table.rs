@@ -21,7 +21,7 @@ pub fn entries(bits: u16) -> usize {
 
 /// Whether a table with so many homes is to grow before it takes one more than `len` entries: above three quarters.
 pub fn is_full(bits: u16, len: usize) -> bool {
-    4 * (len + 1) > 3 << bits.min(MOST_BITS)
+    len >= capacity(bits)
 }
 
 /// Entries before a table with so many homes grows.
