@@ -68,8 +68,8 @@ fn bursts(keys: &[usize], dirty_limit: usize, burst: usize) -> Traffic {
 
 /// The key-value store, whose values have these sizes: those values are kept dirty, and never written, that are changed most often for
 /// each byte that they take; all others are written in bursts, whenever the dirty limit is full. Of some sizes of bursts the best is
-/// taken. If each change is independent of those before it, nobody who does not know the future can do better, but for the
-/// bursts; how often each value will be changed is known from the start here. There are no records.
+/// taken. How often each value will be changed is known from the start; if each change is independent of those before it, more
+/// cannot be known without knowing the future. A greedy choice, not a proven minimum; there are no records.
 #[must_use]
 pub fn frequencies(
     sizes: &[usize; KEYS],
