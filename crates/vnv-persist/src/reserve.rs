@@ -35,7 +35,7 @@ where
     S: OffsetAllocator,
 {
     engine.seal_partly_dirty()?;
-    let (dirty, entry_words) = engine.snapshot_counts();
+    let size = engine.snapshot_size();
     let no_roots = fault!(SnapshotWithoutRoots);
     let root_count = roots.recorded(false).filter(|_| !no_roots).count();
     // What follows the header: twice the same, once for the checksum, once for the storage.
@@ -44,21 +44,17 @@ where
         for root in roots.recorded(false).filter(|_| !no_roots) {
             sink(root)?;
         }
-        engine.snapshot_payload(dirty, sink)?;
+        engine.snapshot_payload(size.dirty, sink)?;
         if tail { engine.resume_tail(sink) } else { ControlFlow::Continue(()) }
     };
-    let mut length = 0u32;
-    let _ = body(engine, &mut |bytes| {
-        length = length.saturating_add(bytes.len() as u32);
-        ControlFlow::Continue(())
-    });
+    let tail_bytes = if tail { engine.resume_tail_bytes() } else { 0 };
     let header = RecordHeader {
         kind,
         roots: root_count as u8,
         deaths: engine.has_unrecorded_deaths(),
         sequence: if kind == Kind::Snapshot { log.last + 1 } else { log.last },
-        length: RECORD_HEADER + length,
-        entry_words,
+        length: size.bytes + vnv_core::ROOT_BYTES as u32 * root_count as u32 + tail_bytes,
+        entry_words: size.entry_words,
         tag: engine.tag(),
     };
     debug_assert!(
@@ -72,7 +68,9 @@ where
     }
     let salt = header.sequence;
     let mut digest = header.digest(salt);
+    let mut length = RECORD_HEADER;
     let interrupted = body(engine, &mut |bytes| {
+        length += bytes.len() as u32;
         for step in bytes.chunks(STEP) {
             if engine.safe_point().is_err() {
                 return ControlFlow::Break(());
@@ -84,6 +82,7 @@ where
     if interrupted.is_break() {
         return Err(Error::Interrupted);
     }
+    debug_assert_eq!(length, header.length, "a snapshot is of another size than was computed");
     let head = header.to_bytes(salt, digest.finalize());
     let at = log.layout.reserve_at(log.next_reserve);
     engine.retain_places();

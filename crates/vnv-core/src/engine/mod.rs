@@ -23,7 +23,7 @@ mod undo;
 pub use changed::Changed;
 pub use commit::DELTA_BYTES;
 pub use resume::KEPT_BYTES;
-pub use snapshot::PARTIAL;
+pub use snapshot::{PARTIAL, SnapshotSize};
 pub use trace::Collected;
 
 use crate::arena::{Arena, GONE, Resident, state};

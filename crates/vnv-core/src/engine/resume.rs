@@ -31,6 +31,11 @@ where
         })
     }
 
+    /// Bytes of [`resume_tail`](Self::resume_tail).
+    pub fn resume_tail_bytes(&self) -> u32 {
+        2 + KEPT_BYTES * self.kept().count() as u32
+    }
+
     /// Hands what a resume record holds besides a snapshot to `sink`: how many objects come back, and where.
     pub fn resume_tail(&self, sink: Sink<'_>) -> ControlFlow<()> {
         sink(&(self.kept().count() as u16).to_le_bytes())?;

@@ -1,8 +1,8 @@
 //! What a snapshot holds of the engine's state: entries of everything uncommitted, and the dirty bytes.
 
-use super::Engine;
 use super::sync::{count, runs};
-use crate::arena::state;
+use super::{ENTRY_BYTES, Engine, MOVED_BYTES, snapshot_fixed};
+use crate::arena::{Resident, state};
 use crate::block::{BlockHeader, GRANULE, HEADER};
 use crate::entry::flag;
 use crate::policy::Policy;
@@ -13,6 +13,17 @@ use vnv_storage::{Device, Sink, fault};
 
 /// Set in the directory of a snapshot for an object of which only granules follow.
 pub const PARTIAL: u16 = 0x8000;
+
+/// What a snapshot would hold.
+#[derive(Clone, Copy)]
+pub struct SnapshotSize {
+    /// Dirty objects.
+    pub dirty: u16,
+    /// Words of 4 bytes of all entries.
+    pub entry_words: u16,
+    /// Bytes in all, roots and what a resumed program needs aside.
+    pub bytes: u32,
+}
 
 impl<D, P, R, S> Engine<'_, D, P, R, S>
 where
@@ -32,19 +43,25 @@ where
         self.attention.retain(false);
     }
 
-    /// Number of dirty objects, and of words of 4 bytes of the entries of all, of a snapshot now.
-    pub fn snapshot_counts(&self) -> (u16, u16) {
+    /// What a snapshot now would hold.
+    pub fn snapshot_size(&self) -> SnapshotSize {
         debug_assert!(cfg!(miri) || self.nothing_else_changed(), "a slot has changed in a group that is not marked");
-        let (mut objects, mut words) = ([0; 2], 0);
-        for (dirty, count) in [true, false].into_iter().zip(&mut objects) {
-            let _ = self.each_snapshot_slot(dirty, &mut |_, moved| {
-                *count += 1;
-                words += if moved { 1 } else { 2 };
+        let slots = if self.has_unrecorded_deaths() { self.entries.len() as u16 } else { 0 };
+        let mut size = SnapshotSize { dirty: 0, entry_words: 0, bytes: snapshot_fixed(slots) };
+        for dirty in [true, false] {
+            let _ = self.each_snapshot_slot(dirty, &mut |index, moved| {
+                let entry = if moved { MOVED_BYTES } else { ENTRY_BYTES };
+                size.entry_words += entry as u16 / 4;
+                size.bytes += entry;
+                if dirty {
+                    size.dirty += 1;
+                    let state = self.resident(index).map_or(0, Resident::state);
+                    size.bytes += self.dirty_cost(index, state) - self.geometry.resume_bytes();
+                }
                 ControlFlow::Continue(())
             });
         }
-        let [dirty, _] = objects;
-        (dirty, words)
+        size
     }
 
     /// Visits the slots whose entries a snapshot holds, either those of dirty objects or the others, with whether an older record
