@@ -1,7 +1,7 @@
 //! Dirty accounting of changes.
 
 use super::sync::count;
-use super::{ENTRY_BYTES, Engine, EngineError, MOVED_BYTES, TypeKey};
+use super::{Engine, EngineError, MOVED_BYTES, TypeKey};
 use crate::arena::{Resident, state};
 use crate::block::{GRANULE, HEADER};
 use crate::entry::{ObjectId, flag};
@@ -140,7 +140,7 @@ where
             return Ok(());
         }
         let whole = self.whole_cost(index);
-        if whole + ENTRY_BYTES > self.geometry.dirty_limit {
+        if whole + MOVED_BYTES > self.geometry.dirty_limit {
             return Err(Error::TooLargeToChange);
         }
         let now = self.dirty_cost(index, state);
@@ -199,11 +199,11 @@ where
         }
         let room = self.geometry.dirty_limit;
         let whole = self.whole_cost(index);
-        if cost >= whole && whole + ENTRY_BYTES <= room {
+        if cost >= whole && whole + MOVED_BYTES <= room {
             return self.change_whole(index, resident);
         }
         let (entry, item) = self.entry_and_item(resident);
-        let admitted = if cost + ENTRY_BYTES <= room {
+        let admitted = if cost + MOVED_BYTES <= room {
             self.admit((cost + entry).saturating_sub(now), item)
         } else if header.state & state::DIRTY != 0 {
             // Of the changes until now a commit or a sync leaves nothing.
