@@ -3,12 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use crc::{CRC_16_IBM_3740, CRC_32_ISO_HDLC, Crc};
-use std::cell::RefCell;
-use std::rc::Rc;
 use vnv_persist::{Damage, Heap, Memory, OpenError, Options};
-use vnv_sim::{TearError, TearStorage};
-use vnv_storage::Device;
-use vnv_storage::embedded_storage::{ReadStorage, Storage};
+use vnv_sim::{SharedStorage, TearStorage};
 
 type Ram = Memory<24, 16, 4, 2, 200>;
 type TestHeap<'m> = Heap<'m, TearStorage, Ram>;
@@ -50,43 +46,12 @@ fn last_record(image: &[u8]) -> usize {
     }
 }
 
-/// A storage that outlives the heap that refuses it.
-struct Shared(Rc<RefCell<TearStorage>>);
-
-impl ReadStorage for Shared {
-    type Error = TearError;
-    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), TearError> {
-        self.0.borrow_mut().read(offset, bytes)
-    }
-    fn capacity(&self) -> usize {
-        self.0.borrow().capacity()
-    }
-}
-
-impl Storage for Shared {
-    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), TearError> {
-        self.0.borrow_mut().write(offset, bytes)
-    }
-}
-
-impl Device for Shared {
-    fn row_size(&self) -> u32 {
-        8
-    }
-    fn sync(&mut self) -> Result<(), TearError> {
-        Ok(())
-    }
-    fn write_gather(&mut self, offset: u32, slices: &[&[u8]]) -> Result<(), TearError> {
-        self.0.borrow_mut().write_gather(offset, slices)
-    }
-}
-
 fn is_refused(image: Vec<u8>) {
-    let storage = Rc::new(RefCell::new(TearStorage::from_image(image.clone(), 8)));
+    let storage = SharedStorage::new(TearStorage::from_image(image.clone(), 8));
     let mut memory = Ram::new();
-    let opened = Heap::<_, Ram>::open(Shared(storage.clone()), &mut memory, OPTIONS);
+    let opened = Heap::<_, Ram>::open(storage.clone(), &mut memory, OPTIONS);
     assert_eq!(opened.map(drop), Err(OpenError::Damaged(Damage::Content)));
-    assert!(storage.borrow().image() == &image[..], "it was written to");
+    assert!(storage.image() == image, "it was written to");
 }
 
 #[test]

@@ -6,13 +6,9 @@
 mod common;
 
 use common::{CAPACITY, Legal, Model, OPTIONS, Ram, TestHeap, extract, record};
-use std::cell::RefCell;
 use std::collections::HashMap;
-use std::rc::Rc;
-use vnv_persist::{Error, Heap, verify};
-use vnv_sim::{Garbage, Tear, TearError, TearStorage};
-use vnv_storage::Device;
-use vnv_storage::embedded_storage::{ReadStorage, Storage};
+use vnv_persist::{Device as _, Error, Heap, verify};
+use vnv_sim::{Garbage, SharedStorage, Tear, TearStorage};
 
 #[derive(Default, Debug)]
 struct Counts {
@@ -99,41 +95,10 @@ fn nested(image: &[u8], expected: &Model, depth: u32) -> Result<u64, String> {
 
 /// Opens a device whose power fails meanwhile, and returns what is left in it.
 fn torn_open(device: TearStorage, memory: &mut Ram) -> Vec<u8> {
-    let shared = Rc::new(RefCell::new(device));
-    let opened: Result<TestHeap<'_, _>, _> = Heap::open(Shared(shared.clone()), memory, OPTIONS);
+    let shared = SharedStorage::new(device);
+    let opened: Result<TestHeap<'_, _>, _> = Heap::open(shared.clone(), memory, OPTIONS);
     drop(opened);
-    shared.borrow().image().to_vec()
-}
-
-/// A device that the test keeps a hand on.
-struct Shared(Rc<RefCell<TearStorage>>);
-
-impl ReadStorage for Shared {
-    type Error = TearError;
-    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), TearError> {
-        self.0.borrow_mut().read(offset, bytes)
-    }
-    fn capacity(&self) -> usize {
-        self.0.borrow().capacity()
-    }
-}
-
-impl Storage for Shared {
-    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), TearError> {
-        self.0.borrow_mut().write(offset, bytes)
-    }
-}
-
-impl Device for Shared {
-    fn row_size(&self) -> u32 {
-        8
-    }
-    fn write_gather(&mut self, offset: u32, slices: &[&[u8]]) -> Result<(), TearError> {
-        self.0.borrow_mut().write_gather(offset, slices)
-    }
-    fn sync(&mut self) -> Result<(), TearError> {
-        self.0.borrow_mut().sync()
-    }
+    shared.image()
 }
 
 /// Sweeps one life.

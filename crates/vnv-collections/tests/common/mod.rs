@@ -5,61 +5,23 @@ use proptest::prelude::*;
 use std::cell::{Cell, RefCell};
 use std::fmt::Debug;
 use std::ops::Range;
-use std::rc::Rc;
 use vnv_collections::{Store, StoreError};
 use vnv_persist::{
-    Advice, Device, Durable, DurableObject, Error, Event, Filled, Heap, Link, Memory, Named, Options, Owned, PowerFail,
-    Ref, RefMut, Slot,
+    Advice, Durable, DurableObject, Error, Event, Filled, Heap, Link, Memory, Named, Options, Owned, PowerFail, Ref,
+    RefMut, Slot,
 };
-use vnv_sim::{Garbage, Tear, TearError, TearStorage};
-use vnv_storage::embedded_storage::{ReadStorage, Storage};
+use vnv_sim::{Garbage, SharedStorage, Tear, TearError, TearStorage};
 
 /// RAM: 40 slots, 20 pending places, 8 types, 2 roots, 96 words (768 bytes) of arena.
 pub type Ram = Memory<40, 20, 8, 2, 96>;
 pub const OPTIONS: Options = Options::new(400).log_bytes(256);
 pub const CAPACITY: usize = 4096;
-pub type TestHeap<'m> = Heap<'m, Shared, Ram>;
+pub type TestHeap<'m> = Heap<'m, SharedStorage, Ram>;
 pub type Fallible<T> = Result<T, Error<TearError>>;
 
-/// A device that the test keeps a hand on.
-#[derive(Clone)]
-pub struct Shared(pub Rc<RefCell<TearStorage>>);
-
-impl Shared {
-    pub fn new(image: Vec<u8>) -> Self {
-        Self(Rc::new(RefCell::new(TearStorage::from_image(image, 8))))
-    }
-    pub fn image(&self) -> Vec<u8> {
-        self.0.borrow().image().to_vec()
-    }
-}
-
-impl ReadStorage for Shared {
-    type Error = TearError;
-    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), TearError> {
-        self.0.borrow_mut().read(offset, bytes)
-    }
-    fn capacity(&self) -> usize {
-        self.0.borrow().capacity()
-    }
-}
-
-impl Storage for Shared {
-    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), TearError> {
-        self.0.borrow_mut().write(offset, bytes)
-    }
-}
-
-impl Device for Shared {
-    fn row_size(&self) -> u32 {
-        8
-    }
-    fn write_gather(&mut self, offset: u32, slices: &[&[u8]]) -> Result<(), TearError> {
-        self.0.borrow_mut().write_gather(offset, slices)
-    }
-    fn sync(&mut self) -> Result<(), TearError> {
-        self.0.borrow_mut().sync()
-    }
+/// A device with these contents.
+fn storage(image: Vec<u8>) -> SharedStorage {
+    SharedStorage::new(TearStorage::from_image(image, 8))
 }
 
 /// A collection under test.
@@ -149,7 +111,7 @@ impl<S: Store<DeviceError = TearError>> Store for Spy<'_, S> {
 }
 
 /// A fresh heap with an empty subject under its root, committed; and the free units before.
-pub fn begin<'m, C: Subject>(device: &Shared, memory: &'m mut Ram) -> (TestHeap<'m>, u16) {
+pub fn begin<'m, C: Subject>(device: &SharedStorage, memory: &'m mut Ram) -> (TestHeap<'m>, u16) {
     let heap = TestHeap::format(device.clone(), memory, OPTIONS).unwrap();
     let free = heap.free_space().unwrap().0;
     let link = C::create(&heap).unwrap();
@@ -185,7 +147,7 @@ pub fn end<C: Subject>(heap: &TestHeap<'_>, free: u16) {
 /// Opens an image and reads the subject.
 pub fn reopened<C: Subject>(image: Vec<u8>) -> C::Model {
     let mut memory = Ram::new();
-    let heap = TestHeap::open(Shared::new(image), &mut memory, OPTIONS).unwrap();
+    let heap = TestHeap::open(storage(image), &mut memory, OPTIONS).unwrap();
     assert_eq!(heap.report().damaged, None);
     let model = C::read(&heap, link::<C>(&heap).unwrap()).unwrap_or_else(|error| panic!("read: {error}"));
     assert_eq!(garbage(&heap), 0, "`open` has left garbage");
@@ -206,7 +168,7 @@ fn few<O>(script: &[O]) -> &[O] {
 pub fn every_call_may_fail<C: Subject>(script: &[C::Op]) {
     let script = few(script);
     let mut memory = Ram::new();
-    let (heap, free) = begin::<C>(&Shared::new(vec![0xFF; CAPACITY]), &mut memory);
+    let (heap, free) = begin::<C>(&storage(vec![0xFF; CAPACITY]), &mut memory);
     let link = link::<C>(&heap).unwrap();
     let mut model = C::Model::default();
     let mut failures = 0;
@@ -246,7 +208,7 @@ pub fn every_call_may_fail<C: Subject>(script: &[C::Op]) {
 pub fn every_commit_point_is_legal<C: Subject>(script: &[C::Op]) {
     let mut images = 0;
     for how in 0..3 {
-        let device = Shared::new(vec![0xFF; CAPACITY]);
+        let device = storage(vec![0xFF; CAPACITY]);
         let mut memory = Ram::new();
         let (heap, free) = begin::<C>(&device, &mut memory);
         let link = link::<C>(&heap).unwrap();
@@ -318,7 +280,7 @@ pub fn every_commit_point_is_legal<C: Subject>(script: &[C::Op]) {
 /// Adds until the heap is full, of objects, storage or RAM; removes all; and finds the same room again.
 pub fn fills_and_empties<C: Subject>(add: impl Fn(u32) -> C::Op, remove: impl Fn(u32) -> C::Op) {
     let mut memory = Ram::new();
-    let (heap, free) = begin::<C>(&Shared::new(vec![0xFF; CAPACITY]), &mut memory);
+    let (heap, free) = begin::<C>(&storage(vec![0xFF; CAPACITY]), &mut memory);
     let link = link::<C>(&heap).unwrap();
     let mut first = None;
     for round in 0..3 {
@@ -396,7 +358,7 @@ struct Legal<M> {
 
 /// A life: the model follows, through reboots and cuts.
 pub fn live<C: Subject>(steps: &[Step<C::Op>]) {
-    let mut device = Shared::new(vec![0xFF; CAPACITY]);
+    let mut device = storage(vec![0xFF; CAPACITY]);
     let mut memory = Ram::new();
     let (heap, free) = begin::<C>(&device, &mut memory);
     drop(heap);
@@ -430,7 +392,7 @@ pub fn live<C: Subject>(steps: &[Step<C::Op>]) {
                     if run_step::<C>(&heap, &power, &device, step, &mut model, &legal) {
                         return true;
                     }
-                    if device.0.borrow().is_powered() {
+                    if device.borrow().is_powered() {
                         let now = C::read(&heap, link::<C>(&heap).unwrap());
                         match now {
                             Ok(now) => assert_eq!(now, model, "after {step:?}"),
@@ -438,7 +400,7 @@ pub fn live<C: Subject>(steps: &[Step<C::Op>]) {
                             Err(error) => panic!("after {step:?}: {error}"),
                         }
                     }
-                    if !device.0.borrow().is_powered() {
+                    if !device.borrow().is_powered() {
                         return true;
                     }
                 }
@@ -446,14 +408,14 @@ pub fn live<C: Subject>(steps: &[Step<C::Op>]) {
             })
             .unwrap();
         if !rebooted {
-            device.0.borrow_mut().power_on();
+            device.borrow_mut().power_on();
             heap.set_observer(None);
             end::<C>(&heap, free);
             return;
         }
         heap.set_observer(None);
         drop(heap);
-        device = Shared::new(device.image());
+        device = storage(device.image());
         model = reopened::<C>(device.image());
         let legal = legal.into_inner();
         assert!(
@@ -469,7 +431,7 @@ pub fn live<C: Subject>(steps: &[Step<C::Op>]) {
 fn run_step<C: Subject>(
     heap: &TestHeap<'_>,
     power: &PowerFail,
-    device: &Shared,
+    device: &SharedStorage,
     step: &Step<C::Op>,
     model: &mut C::Model,
     legal: &RefCell<Legal<C::Model>>,
@@ -514,7 +476,7 @@ fn run_step<C: Subject>(
                 }
                 Ok(())
             });
-            if done.is_ok() || device.0.borrow().is_powered() {
+            if done.is_ok() || device.borrow().is_powered() {
                 match C::read(&transaction, link) {
                     Ok(now) => assert_eq!(now, next, "in {step:?}"),
                     Err(error) => expect(error),
@@ -552,12 +514,12 @@ fn run_step<C: Subject>(
         }
         Step::Cut(bytes, tear) => {
             let tears: Vec<Tear> = Tear::of_writes().collect();
-            let mut device = device.0.borrow_mut();
+            let mut device = device.borrow_mut();
             device.set_tear(tears.get(usize::from(*tear) % tears.len()).copied().unwrap_or(Tear::T2(Garbage::Ones)));
             device.cut_after_bytes(u64::from(*bytes));
         }
         Step::BusError(write, at, bytes) => {
-            let mut device = device.0.borrow_mut();
+            let mut device = device.borrow_mut();
             if *write {
                 device.fail_write_at(u64::from(*at), usize::from(*bytes));
             } else {
