@@ -3,6 +3,7 @@
 use crate::boards::{Board, Time};
 use crate::machine::Machine;
 use anyhow::{Context, Result, bail, ensure};
+use fastrand::Rng;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use vnv::{Contents, Image, verify};
@@ -80,32 +81,15 @@ enum Cut {
 
 impl Cut {
     /// The next one of a sequence.
-    fn draw(round: u32, random: &mut Random) -> Self {
-        let mut time = || Duration::from_micros(random.below(120_000));
+    fn draw(round: u32, random: &mut Rng) -> Self {
+        let mut time = || Duration::from_micros(random.u64(..120_000));
         match round % 4 {
             0 => Self::After(time()),
-            1 => Self::AtByte(1 + random.below(5_000) as u32),
+            1 => Self::AtByte(1 + random.u32(..5_000)),
             // In a pause, most often.
             3 if round / 4 % 2 == 1 => Self::AtWork(time(), 0),
-            _ => Self::AtWork(time(), 1 + random.below(1_500) as u32),
+            _ => Self::AtWork(time(), 1 + random.u32(..1_500)),
         }
-    }
-}
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ z >> 31
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
     }
 }
 
@@ -172,7 +156,7 @@ pub fn run(board: Board, elf: &Path, cuts: u32, seed: u64) -> Result<()> {
     let start = Instant::now();
     let folder = tempfile::tempdir()?;
     let memory = folder.path().join("fram.bin");
-    let mut random = Random(seed);
+    let mut random = Rng::with_seed(seed);
     // What the last life left.
     let mut left = None;
     let (mut snapshots, mut silent, mut selected) = (0, 0, 0);

@@ -5,7 +5,8 @@
 
 mod common;
 
-use common::{CAPACITY, Life, Model, OPTIONS, Ram, Random, TestHeap, extract};
+use common::{CAPACITY, Life, Model, OPTIONS, Ram, TestHeap, extract};
+use fastrand::Rng;
 use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -251,7 +252,7 @@ fn live(back: Back, (seed, steps): (u64, u32), alarms: &[u64], idle: Option<u32>
     let mut life = Life {
         heap: &heap,
         model: &watch.model,
-        random: Random(seed * 2 + 1),
+        random: Rng::with_seed(seed),
         operations: Cell::new(0),
         full: Cell::new(0),
     };
@@ -395,15 +396,15 @@ fn several(back: Back) {
         None => 500,
     };
     for round in 0..rounds {
-        let mut random = Random(round * 7919 + 3);
+        let mut random = Rng::with_seed(round);
         let mut at = 0;
         let alarms: Vec<u64> = (0..if cfg!(miri) { 3 } else { 12 })
             .map(|_| {
-                at += u64::from(random.next(400));
+                at += u64::from(random.u32(..400));
                 at
             })
             .collect();
-        live(back, (round % 10 + 1, if cfg!(miri) { 6 } else { 80 }), &alarms, Some(random.next(60)), &mut counts);
+        live(back, (round % 10 + 1, if cfg!(miri) { 6 } else { 80 }), &alarms, Some(random.u32(..60)), &mut counts);
     }
     println!("{counts:?}");
     assert!(cfg!(miri) || counts.in_snapshot > 1000, "alarms met snapshots and guards");
@@ -447,7 +448,7 @@ fn cut_in_snapshot(seed: u64, steps: u32, at: u64, counts: &mut Counts) {
     let mut life = Life {
         heap: &heap,
         model: &watch.model,
-        random: Random(seed * 2 + 1),
+        random: Rng::with_seed(seed),
         operations: Cell::new(0),
         full: Cell::new(0),
     };

@@ -4,7 +4,8 @@
 
 mod common;
 
-use common::{CAPACITY, Life, Model, OPTIONS, Ram, Random, TestHeap, extract};
+use common::{CAPACITY, Life, Model, OPTIONS, Ram, TestHeap, extract};
+use fastrand::Rng;
 use std::cell::{Cell, RefCell};
 use vnv_persist::{Error, Heap};
 use vnv_sim::{TearError, TearStorage};
@@ -15,7 +16,7 @@ fn life(seed: u64, steps: u32, fault: u64) -> bool {
     let heap: TestHeap<'_, _> = Heap::format(TearStorage::new(CAPACITY, 8), &mut memory, OPTIONS).unwrap();
     let model = RefCell::new(Model::default());
     let mut life =
-        Life { heap: &heap, model: &model, random: Random(seed), operations: Cell::new(0), full: Cell::new(0) };
+        Life { heap: &heap, model: &model, random: Rng::with_seed(seed), operations: Cell::new(0), full: Cell::new(0) };
     life.begin().unwrap();
     heap.commit().unwrap();
     heap.with_device(|device| device.fail_write_at(fault, (fault % 23) as usize)).unwrap();

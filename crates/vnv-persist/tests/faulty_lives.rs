@@ -5,7 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
-use common::{CAPACITY, Life, Model, OPTIONS, Ram, Random, TestHeap, extract};
+use common::{CAPACITY, Life, Model, OPTIONS, Ram, TestHeap, extract};
+use fastrand::Rng;
 use std::cell::{Cell, RefCell};
 use vnv_persist::{Error, Event, Heap};
 use vnv_sim::{TearError, TearStorage};
@@ -32,16 +33,16 @@ fn life(seed: u64, steps: u32, rate: u32) -> u32 {
     };
     heap.set_observer(Some(&observer));
     let mut life =
-        Life { heap: &heap, model: &model, random: Random(seed * 2 + 1), operations: Cell::new(0), full: Cell::new(0) };
+        Life { heap: &heap, model: &model, random: Rng::with_seed(seed), operations: Cell::new(0), full: Cell::new(0) };
     life.begin().unwrap();
     heap.commit().unwrap();
-    let mut random = Random(seed * 77 + 5);
+    let mut random = Rng::with_seed(seed + 1000);
     let mut reached = 0;
     for step in 0..steps {
-        if random.next(rate) == 0 {
-            let n = u64::from(random.next(4));
-            let bytes = if random.next(2) == 0 { 1 << 20 } else { random.next(200) as usize };
-            heap.with_device(|d| if random.next(6) == 0 { d.fail_read_at(n) } else { d.fail_write_at(n, bytes) })
+        if random.u32(..rate) == 0 {
+            let n = u64::from(random.u32(..4));
+            let bytes = if random.u32(..2) == 0 { 1 << 20 } else { random.u32(..200) as usize };
+            heap.with_device(|d| if random.u32(..6) == 0 { d.fail_read_at(n) } else { d.fail_write_at(n, bytes) })
                 .unwrap();
         }
         match life.step() {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use fastrand::Rng;
 use vnv_persist::{Durable, Error, Heap, Link, Memory, Options};
 use vnv_sim::TearStorage;
 
@@ -17,25 +18,13 @@ type Ram = Memory<24, 40, 4, 1, 160>;
 type TestHeap<'m> = Heap<'m, TearStorage, Ram>;
 const OPTIONS: Options = Options::new(600).log_bytes(512);
 
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) % limit as u64) as usize
-    }
-}
-
 /// A few operations, then a commit or a snapshot. Links of objects that are gone are added to `stale`.
-fn live(heap: &TestHeap<'_>, random: &mut Random, stale: &mut Vec<Link<Value>>) {
+fn live(heap: &TestHeap<'_>, random: &mut Rng, stale: &mut Vec<Link<Value>>) {
     let keep = heap.root::<Keep>("keep").unwrap().unwrap();
-    for _ in 0..random.below(12) {
-        let place = random.below(PLACES);
+    for _ in 0..random.usize(..12) {
+        let place = random.usize(..PLACES);
         let old = heap.get(keep).unwrap().0[place];
-        match random.below(6) {
+        match random.usize(..6) {
             // Another one takes its place; the former one may have been written since the last record, or moved.
             0 | 1 => {
                 let new = heap.allocate([stale.len() as u32; 20]).unwrap().into_link();
@@ -52,14 +41,14 @@ fn live(heap: &TestHeap<'_>, random: &mut Random, stale: &mut Vec<Link<Value>>) 
                 let transaction = heap.transaction().unwrap();
                 // Slots that wait for a commit are not to be had in a transaction.
                 let Ok(lost) = transaction.allocate([7; 20]).map(|lost| lost.into_link()) else { continue };
-                if random.below(2) == 0 {
+                if random.usize(..2) == 0 {
                     transaction.get_mut(lost).unwrap()[0] = 8;
                 }
                 if old != Link::NULL {
                     transaction.free(old).unwrap();
                 }
                 // Room below the dirty limit is made by writing what was allocated.
-                let others: Vec<_> = (0..random.below(8)).map_while(|_| transaction.allocate([0; 20]).ok()).collect();
+                let others: Vec<_> = (0..random.usize(..8)).map_while(|_| transaction.allocate([0; 20]).ok()).collect();
                 drop(others);
                 drop(transaction);
                 assert_eq!(heap.get(lost).map(|_| ()), Err(Error::Stale));
@@ -70,7 +59,7 @@ fn live(heap: &TestHeap<'_>, random: &mut Random, stale: &mut Vec<Link<Value>>) 
             }
         }
     }
-    if random.below(2) == 0 {
+    if random.usize(..2) == 0 {
         heap.commit().unwrap();
     } else {
         heap.snapshot().unwrap();
@@ -87,7 +76,7 @@ fn none_is_back(heap: &TestHeap<'_>, stale: &[Link<Value>], seed: u64) {
 #[cfg_attr(miri, ignore = "thousands of operations, none of them unsafe")]
 fn links_stay_stale_across_reboots() {
     for seed in 0..600 {
-        let mut random = Random(seed);
+        let mut random = Rng::with_seed(seed);
         let mut stale = Vec::new();
         let mut memory = Ram::new();
         let heap = TestHeap::format(TearStorage::new(8192, 8), &mut memory, OPTIONS).unwrap();

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use fastrand::Rng;
 use vnv_alloc::{Buddy, FirstFit};
 use vnv_persist::{Error, FirstFound, Heap, Link, Memory, Options};
 use vnv_sim::TearStorage;
@@ -11,27 +12,16 @@ type Ram = Memory<128, 24, 4, 2, 160>;
 type TestHeap<'m> = Heap<'m, TearStorage, Ram>;
 const LIMIT: u32 = 640;
 
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self, below: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 33) as usize % below
-    }
-}
-
 /// Fills the storage to the last admitted object, then changes, reads, commits, frees and refills at random.
 fn full_storage<H: Fn() -> Option<usize>>(seed: u64, sizes: H, operations: usize) {
     let mut memory = Ram::new();
     let heap: TestHeap<'_> =
         Heap::format(TearStorage::new(6144, 8), &mut memory, Options::new(LIMIT).log_bytes(128)).unwrap();
-    let mut random = Random(seed * 2 + 1);
+    let mut random = Rng::with_seed(seed);
     let mut objects: Vec<(Link<[u8]>, Vec<u8>)> = Vec::new();
-    let fill = |objects: &mut Vec<(Link<[u8]>, Vec<u8>)>, random: &mut Random| loop {
-        let len = sizes().unwrap_or_else(|| 1 + random.next(200));
-        let bytes = vec![random.next(256) as u8; len];
+    let fill = |objects: &mut Vec<(Link<[u8]>, Vec<u8>)>, random: &mut Rng| loop {
+        let len = sizes().unwrap_or_else(|| 1 + random.usize(..200));
+        let bytes = vec![random.usize(..256) as u8; len];
         match heap.allocate_slice_with(len, |at| bytes[at]) {
             Ok(owned) => objects.push((owned.into_link(), bytes)),
             Err(Error::StorageFull | Error::ObjectsFull) => break,
@@ -46,10 +36,10 @@ fn full_storage<H: Fn() -> Option<usize>>(seed: u64, sizes: H, operations: usize
         if objects.is_empty() {
             fill(&mut objects, &mut random);
         }
-        let at = random.next(objects.len());
-        match random.next(20) {
+        let at = random.usize(..objects.len());
+        match random.usize(..20) {
             0..8 => {
-                let value = random.next(256) as u8;
+                let value = random.usize(..256) as u8;
                 let (link, bytes) = &mut objects[at];
                 let mut guard = heap.get_mut(*link).unwrap_or_else(|error| context("get_mut", error));
                 guard.fill(value);
@@ -57,7 +47,7 @@ fn full_storage<H: Fn() -> Option<usize>>(seed: u64, sizes: H, operations: usize
             }
             8..11 => {
                 let (link, bytes) = &mut objects[at];
-                let element = random.next(bytes.len());
+                let element = random.usize(..bytes.len());
                 let mut guard = heap.get_element_mut(*link, element).unwrap_or_else(|error| context("element", error));
                 *guard ^= 0x55;
                 bytes[element] ^= 0x55;

@@ -2,24 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use fastrand::Rng;
 use vnv_persist::{Error, Heap, Link, Memory, Options};
 use vnv_sim::{TearError, TearStorage};
 
 type Ram = Memory<40, 40, 4, 2, 200>;
 type TestHeap<'m> = Heap<'m, TearStorage, Ram>;
 const PLACES: usize = 8;
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) % limit as u64) as usize
-    }
-}
 
 fn contents(heap: &TestHeap<'_>) -> Vec<Option<Vec<u8>>> {
     let all = heap.root::<[Link<[u8]>]>("all").unwrap().unwrap();
@@ -41,7 +30,7 @@ fn refused<T>(result: Result<T, Error<TearError>>, context: &str) -> bool {
 fn what_is_admitted_stays() {
     let (mut made, mut least) = (0, None);
     for limit in 50..150 {
-        let mut random = Random(limit.into());
+        let mut random = Rng::with_seed(limit.into());
         let options = Options::new(limit).log_bytes(256);
         let mut memory = Ram::new();
         let Ok(heap) = TestHeap::format(TearStorage::new(8192, 8), &mut memory, options) else { continue };
@@ -56,11 +45,11 @@ fn what_is_admitted_stays() {
         let mut model: Vec<Option<Vec<u8>>> = vec![None; PLACES];
         for step in 0..200 {
             let context = format!("limit {limit}, step {step}");
-            let place = random.below(PLACES);
+            let place = random.usize(..PLACES);
             let link = heap.get(all).unwrap()[place];
-            match random.below(6) {
+            match random.usize(..6) {
                 0 | 1 => {
-                    let (size, value) = (random.below(60), step as u8);
+                    let (size, value) = (random.usize(..60), step as u8);
                     let new = match heap.allocate_slice_with(size, |_| value) {
                         Ok(new) => new.into_link(),
                         Err(error) => {

@@ -1,6 +1,7 @@
 //! A scripted life of a heap, the model that follows it, and the state that can be read back.
 #![allow(dead_code)]
 
+use fastrand::Rng;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use vnv_persist::{Adaptive, Durable, Error, Event, Heap, Link, Memory, OpenError, Options};
@@ -132,18 +133,6 @@ impl Device for Recorder {
     }
 }
 
-/// A small generator of numbers.
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self, below: u32) -> u32 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 33) as u32 % below
-    }
-}
-
 /// Drives a heap and the model together.
 pub struct Life<'h, 'm, D: Device>
 where
@@ -151,7 +140,7 @@ where
 {
     pub heap: &'h TestHeap<'m, D>,
     pub model: &'h RefCell<Model>,
-    pub random: Random,
+    pub random: Rng,
     pub operations: Cell<u32>,
     pub full: Cell<u32>,
 }
@@ -211,9 +200,9 @@ where
 
     fn operation(&mut self) -> Result<(), Error<D::Error>> {
         self.operations.set(self.operations.get() + 1);
-        let slot = self.random.next(SLOTS as u32) as usize;
-        let value = self.random.next(100_000);
-        let which = self.random.next(100);
+        let slot = self.random.u32(..SLOTS as u32) as usize;
+        let value = self.random.u32(..100_000);
+        let which = self.random.u32(..100);
         match which {
             0..25 => {
                 let old = self.link(slot)?;
@@ -368,7 +357,7 @@ pub fn record(seed: u64, steps: u32) -> (Vec<u8>, Rc<RefCell<Trace>>, Model) {
 
     heap.set_observer(Some(&observer));
     let mut life =
-        Life { heap: &heap, model: &model, random: Random(seed * 2 + 1), operations: Cell::new(0), full: Cell::new(0) };
+        Life { heap: &heap, model: &model, random: Rng::with_seed(seed), operations: Cell::new(0), full: Cell::new(0) };
     life.begin().unwrap();
     for step in 0..steps {
         if let Err(error) = life.step() {
