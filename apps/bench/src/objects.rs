@@ -1,7 +1,6 @@
 //! The workloads of single operations on a heap: obtaining a reference, allocating, freeing, and a snapshot.
 
 use core::fmt::Debug;
-use vnv_alloc::OffsetAllocator;
 use vnv_core::Parts;
 use vnv_persist::{Error, Heap, Link, Policy, Workspace};
 use vnv_storage::Device;
@@ -120,19 +119,12 @@ pub type Timed<'t, E> = &'t mut dyn FnMut(Work<'_, E>) -> Result<(), Error<E>>;
 /// # Errors
 ///
 /// The heap's; [`Error::StorageFull`] if the storage is too small.
-pub fn single<D, W, P, R, S>(
-    heap: &Heap<'_, D, W, P, R, S>,
+pub fn single<D: Device<Error: Debug>, W: Workspace, P: Policy>(
+    heap: &Heap<'_, D, W, P>,
     (kind, size): (Kind, usize),
     arena: usize,
     timed: Timed<'_, D::Error>,
-) -> Result<(), Error<D::Error>>
-where
-    D: Device<Error: Debug>,
-    W: Workspace,
-    P: Policy,
-    R: OffsetAllocator,
-    S: OffsetAllocator,
-{
+) -> Result<(), Error<D::Error>> {
     enter_types(heap, arena)?;
     if matches!(kind, Kind::AllocateMax | Kind::DeallocateMax) {
         make_holes(heap)?;
@@ -172,14 +164,9 @@ where
 }
 
 /// Leaves holes of 16 bytes in the storage.
-fn make_holes<D, W, P, R, S>(heap: &Heap<'_, D, W, P, R, S>) -> Result<(), Error<D::Error>>
-where
-    D: Device<Error: Debug>,
-    W: Workspace,
-    P: Policy,
-    R: OffsetAllocator,
-    S: OffsetAllocator,
-{
+fn make_holes<D: Device<Error: Debug>, W: Workspace, P: Policy>(
+    heap: &Heap<'_, D, W, P>,
+) -> Result<(), Error<D::Error>> {
     let mut freed = [Link::NULL; HOLES / 2];
     for number in 0..HOLES {
         let link = heap.allocate(number as u32)?.into_link();
@@ -198,14 +185,10 @@ where
 }
 
 /// Enters the types into the image and lets their schemas leave the arena, so that all of it is free.
-fn enter_types<D, W, P, R, S>(heap: &Heap<'_, D, W, P, R, S>, arena: usize) -> Result<(), Error<D::Error>>
-where
-    D: Device<Error: Debug>,
-    W: Workspace,
-    P: Policy,
-    R: OffsetAllocator,
-    S: OffsetAllocator,
-{
+fn enter_types<D: Device<Error: Debug>, W: Workspace, P: Policy>(
+    heap: &Heap<'_, D, W, P>,
+    arena: usize,
+) -> Result<(), Error<D::Error>> {
     drop(heap.allocate(0u32)?);
     drop(heap.allocate_slice_with(8, |_| 0u8)?);
     heap.commit()?;
@@ -217,18 +200,11 @@ where
 }
 
 /// Fills so many words of the arena with dirty objects of 4 bytes; `each` is given their numbers.
-fn fill_small<D, W, P, R, S>(
-    heap: &Heap<'_, D, W, P, R, S>,
+fn fill_small<D: Device<Error: Debug>, W: Workspace, P: Policy>(
+    heap: &Heap<'_, D, W, P>,
     room: usize,
     each: &mut dyn FnMut(usize, Link<u32>) -> Result<(), Error<D::Error>>,
-) -> Result<(), Error<D::Error>>
-where
-    D: Device<Error: Debug>,
-    W: Workspace,
-    P: Policy,
-    R: OffsetAllocator,
-    S: OffsetAllocator,
-{
+) -> Result<(), Error<D::Error>> {
     for number in 0..room / words(4, false) {
         each(number, heap.allocate(number as u32)?.into_link())?;
     }
@@ -271,19 +247,12 @@ const SMALL: u32 = 16 - 6 + 4;
 /// # Errors
 ///
 /// The heap's; [`Error::StorageFull`] if the storage is too small.
-pub fn fill<D, W, P, R, S>(
-    heap: &Heap<'_, D, W, P, R, S>,
+pub fn fill<D: Device<Error: Debug>, W: Workspace, P: Policy>(
+    heap: &Heap<'_, D, W, P>,
     fill: Fill,
     arena: usize,
     room: u32,
-) -> Result<(), Error<D::Error>>
-where
-    D: Device<Error: Debug>,
-    W: Workspace,
-    P: Policy,
-    R: OffsetAllocator,
-    S: OffsetAllocator,
-{
+) -> Result<(), Error<D::Error>> {
     enter_types(heap, arena)?;
     if fill == Fill::MaxDirty {
         let fits = largest_slice(arena).unwrap_or(0);
