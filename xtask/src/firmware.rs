@@ -162,6 +162,9 @@ pub struct Run {
     /// Lines of its log until power is cut
     #[arg(long)]
     lines: Option<u32>,
+    /// Power is cut at the first line that contains this
+    #[arg(long)]
+    until: Option<String>,
     /// Milliseconds of each pause of the application
     #[arg(long, default_value_t = 250)]
     pace: u32,
@@ -200,12 +203,12 @@ impl Run {
         if let Some(lines) = &lines {
             arguments.extend(["--lines", lines]);
         }
+        if let Some(until) = &self.until {
+            arguments.extend(["--until", until]);
+        }
         steps.run_quietly("cargo", &arguments)
     }
 }
-
-/// Lines of the benchmark on an emulated board: its results, and the last line.
-const BENCH_LINES: u32 = 181;
 
 /// The first lines of each application on an emulated board, decoded, all of the benchmark; then power is cut, and it goes on.
 pub fn tour(steps: &mut Steps, board: Board) -> Result<()> {
@@ -223,9 +226,11 @@ pub fn tour(steps: &mut Steps, board: Board) -> Result<()> {
         let file = memory.join(format!("tour-{}-{}.bin", board.name(), app.name()));
         let _ = std::fs::remove_file(&file);
         let seconds = Some(if app == App::Bench { 120.0 } else { 30.0 });
-        let mut run = Run { board, app, seconds, lines: Some(8), pace: 20, memory: Some(file) };
+        let mut run = Run { board, app, seconds, lines: None, until: None, pace: 20, memory: Some(file) };
         for life in 1..=2 {
-            run.lines = Some(if app == App::Bench && life == 1 { BENCH_LINES } else { 8 });
+            let whole = app == App::Bench && life == 1;
+            run.lines = (!whole).then_some(8);
+            run.until = whole.then(|| "[BENCH-END]".to_owned());
             let name = format!("run {} {}, life {life}", board.name(), app.name());
             if run.run(steps)? { steps.succeed(&name) } else { steps.fail(&name, "see above") }
         }

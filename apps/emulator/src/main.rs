@@ -41,6 +41,9 @@ enum Command {
         /// Lines of its log until power is cut
         #[arg(long)]
         lines: Option<u32>,
+        /// Power is cut at the first line that contains this
+        #[arg(long)]
+        until: Option<String>,
     },
     /// Cuts power again and again, at random and at chosen bytes on the bus, and checks each time what is left
     Cut {
@@ -59,8 +62,8 @@ enum Command {
 
 fn main() -> Result<()> {
     match Arguments::parse().command {
-        Command::Run { board, elf, memory, pace, seconds, lines } => {
-            run::run(board, &elf, &memory, pace, &run::Until { seconds, lines })
+        Command::Run { board, elf, memory, pace, seconds, lines, until } => {
+            run::run(board, &elf, &memory, pace, &run::Until { seconds, lines, text: until })
         }
         Command::Cut { board, elf, cuts, seed } => cut::run(board, &elf, cuts, seed),
     }
