@@ -12,6 +12,10 @@ pub const ANY_TAG: u16 = TAG_MASK;
 pub const TAG_MASK: u16 = 0x01FF;
 /// Set in the index of a record's entry that tells of an object of an older record: only its place follows.
 pub const MOVED: u16 = 0x8000;
+/// Bytes of the entry of a new object in a record.
+pub const ENTRY_BYTES: u32 = 8;
+/// Bytes of the entry of an object of an older record that has moved, or was freed.
+pub const MOVED_BYTES: u32 = 4;
 /// Type index of schema objects.
 pub const SCHEMA_TYPE: u8 = 255;
 
@@ -80,7 +84,7 @@ impl Entry {
     pub const fn to_record(self, index: u16, moved: bool) -> ([u8; 8], usize) {
         let [p0, p1, a, b, c, d] = self.to_bytes();
         let [i0, i1] = (if moved { index | MOVED } else { index }).to_le_bytes();
-        ([i0, i1, p0, p1, a, b, c, d], if moved { 4 } else { 8 })
+        ([i0, i1, p0, p1, a, b, c, d], if moved { MOVED_BYTES } else { ENTRY_BYTES } as usize)
     }
 
     /// Rebuilds a not resident entry from storage.

@@ -6,7 +6,7 @@ use crate::replay::restore_entry;
 use core::fmt::Debug;
 use vnv_alloc::OffsetAllocator;
 use vnv_core::engine::Engine;
-use vnv_core::entry::{Entry, LAST_GENERATION, MOVED, NO_PLACE};
+use vnv_core::entry::{ENTRY_BYTES, Entry, LAST_GENERATION, MOVED, MOVED_BYTES, NO_PLACE};
 use vnv_core::{Error, Policy};
 use vnv_storage::Device;
 
@@ -50,7 +50,7 @@ impl Entries {
         };
         let index = u16::from_le_bytes([i0, i1]);
         let moved = index & MOVED != 0;
-        let length = if moved { 4 } else { 8 };
+        let length = if moved { MOVED_BYTES } else { ENTRY_BYTES };
         self.at += length;
         Ok(Some(RecordEntry { index: index & !MOVED, moved, whole: length <= left, bytes }))
     }

@@ -26,6 +26,8 @@ pub use resume::KEPT_BYTES;
 pub use snapshot::{PARTIAL, SnapshotSize};
 pub use trace::Collected;
 
+pub use crate::entry::{ENTRY_BYTES, MOVED_BYTES};
+
 use crate::arena::{Arena, GONE, Resident, state};
 use crate::attention::Attention;
 use crate::block::{HEADER, Identity};
@@ -44,11 +46,6 @@ use vnv_storage::Device;
 pub const fn snapshot_fixed(objects: u16) -> u32 {
     26 + (objects as u32).div_ceil(64) * 8
 }
-
-/// Bytes of the entry of a new object in a record.
-pub const ENTRY_BYTES: u32 = 8;
-/// Bytes of the entry of an object of an older record that has moved, or was freed.
-pub const MOVED_BYTES: u32 = 4;
 
 /// Where the data area lies, and how much may be dirty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
