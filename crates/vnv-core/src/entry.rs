@@ -2,6 +2,8 @@
 
 /// Place 0 is the superblock, so it stands for "no place".
 pub const NO_PLACE: u16 = 0;
+/// A place before the data area, for deliberate faults: an item of the pending list with it frees nothing.
+pub(crate) const FREED_EARLY: u16 = 1;
 /// The last generation: a slot that reached it is retired.
 pub const LAST_GENERATION: u16 = 0xFFF;
 /// Most units of one block.

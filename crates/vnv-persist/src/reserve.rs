@@ -57,10 +57,8 @@ where
         entry_words: size.entry_words,
         tag: engine.tag(),
     };
-    // The two faults enter slots otherwise than the accounting expects; a cut shall find them.
-    let miscounted = fault!(ReusePlaceEarly) || fault!(ReuseFreedPlaceEarly);
     debug_assert!(
-        kind == Kind::Resume || miscounted || header.length <= engine.dirty_bytes().max(RECORD_HEADER + 2),
+        kind == Kind::Resume || header.length <= engine.dirty_bytes().max(RECORD_HEADER + 2),
         "a snapshot of {} bytes is larger than the accounting announced, {}",
         header.length,
         engine.dirty_bytes()

@@ -3,7 +3,7 @@
 use super::{ENTRY_BYTES, Engine, EngineError, MOVED_BYTES, TypeKey};
 use crate::arena::{GONE, MUTABLE, Resident, ResidentHeader, arena_words, state};
 use crate::block::HEADER;
-use crate::entry::{Entry, Item, LAST_GENERATION, MAX_UNITS, NO_PLACE, ObjectId, SCHEMA_TYPE, flag};
+use crate::entry::{Entry, FREED_EARLY, Item, LAST_GENERATION, MAX_UNITS, NO_PLACE, ObjectId, SCHEMA_TYPE, flag};
 use crate::error::Error;
 use crate::memory::TypeInfo;
 use crate::policy::{Advice, Policy};
@@ -409,7 +409,7 @@ where
         if fault!(ReuseFreedPlaceEarly) {
             self.space_free(entry.place(), entry.units());
         }
-        self.push_item(index, if fault!(ReuseFreedPlaceEarly) { NO_PLACE } else { entry.place() });
+        self.push_item(index, if fault!(ReuseFreedPlaceEarly) { FREED_EARLY } else { entry.place() });
         self.change_slot(index, |entry| entry.place = NO_PLACE);
         self.dirty += bytes;
         true

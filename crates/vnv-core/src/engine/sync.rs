@@ -3,7 +3,7 @@
 use super::{Engine, EngineError};
 use crate::arena::{Bits, MUTABLE, Resident, bitmap_bytes, state};
 use crate::block::{BlockHeader, GRANULE, HEADER};
-use crate::entry::{NO_PLACE, TAG_MASK, flag};
+use crate::entry::{FREED_EARLY, NO_PLACE, TAG_MASK, flag};
 use crate::error::Error;
 use crate::policy::Policy;
 use core::fmt::Debug;
@@ -120,12 +120,14 @@ where
             }
         } else {
             self.debt -= 1;
-            let early = old != place && (self.is_passing(header.word) || fault!(ReusePlaceEarly));
-            if early {
+            let passing = old != place && self.is_passing(header.word);
+            let too_early = old != place && !passing && fault!(ReusePlaceEarly);
+            if passing || too_early {
                 self.space_free(old, units);
             }
-            if !early || header.word & flag::PENDING == 0 {
-                self.push_item(index, if old == place || early { NO_PLACE } else { old });
+            if !passing || header.word & flag::PENDING == 0 {
+                let kept = if too_early { FREED_EARLY } else { old };
+                self.push_item(index, if old == place || passing { NO_PLACE } else { kept });
                 if header.state & state::TRANSACTION == 0 {
                     self.move_below_mark();
                 }
