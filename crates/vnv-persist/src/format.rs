@@ -47,9 +47,9 @@ where
         entry_words: 2 * entries,
         tag: 0,
     };
-    let mut digest = header.digest(1);
-    (0..entries).for_each(|_| digest.update(&[0; 8]));
-    let head = header.to_bytes(1, digest.finalize());
+    let mut seal = header.seal(1);
+    (0..entries).for_each(|_| seal.update(&[0; 8]));
+    let head = seal.finish();
     // To the end of the half: a log that stood there may go on where the new base ends, with the salt of a first base like it.
     let whole = &mut |sink: Sink<'_>| {
         sink(&head)?;

@@ -127,11 +127,11 @@ impl Log {
             entry_words: (entry_len / 4) as u16,
             tag: engine.tag(),
         };
-        let mut digest = header.digest(self.base_sequence);
-        digest.update(entry_bytes);
-        digest.update(root_bytes);
-        digest.update(delta_bytes);
-        let head = header.to_bytes(self.base_sequence, digest.finalize());
+        let mut seal = header.seal(self.base_sequence);
+        seal.update(entry_bytes);
+        seal.update(root_bytes);
+        seal.update(delta_bytes);
+        let head = seal.finish();
         let slices = [&head[..], entry_bytes, root_bytes, delta_bytes, padding(&self.layout, length)];
         // From here on the record may be there, whatever the device says: the places that it names may not be reused.
         engine.retain_places();
@@ -178,13 +178,13 @@ impl Log {
             let [t0, t1] = engine.recorded_tag(index).to_le_bytes();
             [a, b, c, d, e, f, t0, t1]
         };
-        let mut digest = header.digest(sequence);
+        let mut seal = header.seal(sequence);
         for index in 0..engine.used() {
             engine.safe_point()?;
-            digest.update(&entry_bytes(engine, index));
+            seal.update(&entry_bytes(engine, index));
         }
-        roots.recorded(true).for_each(|root| digest.update(root));
-        let head = header.to_bytes(sequence, digest.finalize());
+        roots.recorded(true).for_each(|root| seal.update(root));
+        let head = seal.finish();
         let other = 1 - self.half;
         let at = self.layout.half(other);
         engine.retain_places();

@@ -51,40 +51,29 @@ impl RecordHeader {
         self.roots_at() + 16 * self.roots as u32
     }
 
-    fn body(&self) -> [u8; 18] {
-        let s = self.sequence.to_le_bytes();
-        let l = self.length.to_le_bytes();
-        let e = self.entry_words.to_le_bytes();
-        let t = self.tag.to_le_bytes();
-        [
-            self.kind as u8,
-            self.roots | if self.deaths { DEATHS } else { 0 },
-            s[0],
-            s[1],
-            s[2],
-            s[3],
-            s[4],
-            s[5],
-            s[6],
-            s[7],
-            l[0],
-            l[1],
-            l[2],
-            l[3],
-            e[0],
-            e[1],
-            t[0],
-            t[1],
-        ]
+    /// All of its bytes but the two checksums.
+    fn to_bytes(self) -> [u8; RECORD_HEADER as usize] {
+        let [s0, s1, s2, s3, s4, s5, s6, s7] = self.sequence.to_le_bytes();
+        let [l0, l1, l2, l3] = self.length.to_le_bytes();
+        let [e0, e1] = self.entry_words.to_le_bytes();
+        let [t0, t1] = self.tag.to_le_bytes();
+        let roots = self.roots | if self.deaths { DEATHS } else { 0 };
+        let kind = self.kind as u8;
+        [0, 0, 0, 0, 0, 0, kind, roots, s0, s1, s2, s3, s4, s5, s6, s7, l0, l1, l2, l3, e0, e1, t0, t1]
     }
 
-    /// Starts the record's checksum; the rest of the record is fed to it.
-    pub fn digest(&self, salt: u64) -> crc::Digest<'static, u32, Table<1>> {
+    /// Begins the checksum of the record, whose other bytes follow.
+    pub fn seal(&self, salt: u64) -> Seal {
+        let salt = self.salted(salt).to_le_bytes();
+        let mut head = self.to_bytes();
+        let check = header_check(&salt, &head);
+        if let Some(bytes) = head.get_mut(4..6) {
+            bytes.copy_from_slice(&check.to_le_bytes());
+        }
         let mut digest = CRC32.digest();
-        digest.update(&self.salted(salt).to_le_bytes());
-        digest.update(&self.header_check(salt).to_le_bytes());
-        digest.update(&self.body());
-        digest
+        digest.update(&salt);
+        digest.update(head.get(4..).unwrap_or_default());
+        Seal { digest, head }
     }
 
     /// The salt, unless a deliberate fault forgets it.
@@ -94,23 +83,6 @@ impl RecordHeader {
             Kind::Commit => fault!(AcceptOldRecord),
         };
         if forgotten { 0 } else { salt }
-    }
-
-    fn header_check(&self, salt: u64) -> u16 {
-        let mut digest = CRC16.digest();
-        digest.update(&self.salted(salt).to_le_bytes());
-        digest.update(&self.body());
-        digest.finalize()
-    }
-
-    pub fn to_bytes(self, salt: u64, crc: u32) -> [u8; RECORD_HEADER as usize] {
-        let mut bytes = [0; RECORD_HEADER as usize];
-        let (front, body) = bytes.split_at_mut(6);
-        let [a, b, c, d] = crc.to_le_bytes();
-        let [e, f] = self.header_check(salt).to_le_bytes();
-        front.copy_from_slice(&[a, b, c, d, e, f]);
-        body.copy_from_slice(&self.body());
-        bytes
     }
 
     /// Reads a header whose own check holds. `salt`: of the half, or `None` if the record is its own salt.
@@ -135,10 +107,45 @@ impl RecordHeader {
             tag: u16::from_le_bytes([t0, t1]),
         };
         let salt = salt.unwrap_or(header.sequence);
-        let sound = header.header_check(salt) == u16::from_le_bytes([h0, h1])
+        let sound = header_check(&header.salted(salt).to_le_bytes(), bytes) == u16::from_le_bytes([h0, h1])
             && header.length >= header.payload_at()
             && header.tag < vnv_core::entry::TAG_MASK;
         sound.then_some((header, u32::from_le_bytes([c0, c1, c2, c3])))
+    }
+}
+
+/// The header's own check, of all that is behind it.
+fn header_check(salt: &[u8; 8], head: &[u8; RECORD_HEADER as usize]) -> u16 {
+    let mut digest = CRC16.digest();
+    digest.update(salt);
+    digest.update(head.get(6..).unwrap_or_default());
+    digest.finalize()
+}
+
+/// A record whose header is known, and whose checksum is on its way.
+pub(crate) struct Seal {
+    digest: crc::Digest<'static, u32, Table<1>>,
+    head: [u8; RECORD_HEADER as usize],
+}
+
+impl Seal {
+    /// The next bytes behind the header.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.digest.update(bytes);
+    }
+
+    /// The checksum of all of it.
+    pub fn checksum(self) -> u32 {
+        self.digest.finalize()
+    }
+
+    /// The header's bytes.
+    pub fn finish(self) -> [u8; RECORD_HEADER as usize] {
+        let mut head = self.head;
+        if let Some(bytes) = head.first_chunk_mut() {
+            *bytes = self.digest.finalize().to_le_bytes();
+        }
+        head
     }
 }
 
@@ -177,9 +184,9 @@ where
     if header.length > room {
         return Ok(None);
     }
-    let mut digest = header.digest(salt.unwrap_or(header.sequence));
-    read_chunks(device, at + RECORD_HEADER, header.length - RECORD_HEADER, &mut |chunk| digest.update(chunk))?;
-    Ok(Some(digest.finalize() ^ crc))
+    let mut seal = header.seal(salt.unwrap_or(header.sequence));
+    read_chunks(device, at + RECORD_HEADER, header.length - RECORD_HEADER, &mut |chunk| seal.update(chunk))?;
+    Ok(Some(seal.checksum() ^ crc))
 }
 
 /// The header that the record at `at` would have if one bit of the record were another one; nothing if it is valid as it is.

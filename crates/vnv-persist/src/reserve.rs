@@ -12,7 +12,7 @@ use vnv_alloc::OffsetAllocator;
 use vnv_core::block::{BlockCrc, BlockHeader, GRANULE, HEADER, Identity};
 use vnv_core::engine::{Engine, PARTIAL};
 use vnv_core::{Error, Policy};
-use vnv_storage::{Device, Sink, fault};
+use vnv_storage::{Device, Sink, buffered, fault};
 
 /// Bytes between two safe points of a snapshot that the program asked for.
 const STEP: usize = 64;
@@ -66,27 +66,27 @@ where
     if header.length > log.layout.reserve {
         return Err(Error::DirtyLimit);
     }
-    let salt = header.sequence;
-    let mut digest = header.digest(salt);
+    let mut seal = header.seal(header.sequence);
     let mut length = RECORD_HEADER;
-    let interrupted = body(engine, &mut |bytes| {
+    let mut seal_piece = |bytes: &[u8]| {
         length += bytes.len() as u32;
         for step in bytes.chunks(STEP) {
             if engine.safe_point().is_err() {
                 return ControlFlow::Break(());
             }
-            digest.update(step);
+            seal.update(step);
         }
         ControlFlow::Continue(())
-    });
+    };
+    let interrupted = buffered(&mut seal_piece, &mut |sink| body(engine, sink));
     if interrupted.is_break() {
         return Err(Error::Interrupted);
     }
     debug_assert_eq!(length, header.length, "a snapshot is of another size than was computed");
-    let head = header.to_bytes(salt, digest.finalize());
+    let head = seal.finish();
     let at = log.layout.reserve_at(log.next_reserve);
     engine.retain_places();
-    engine.stream(at, header.length, |engine, sink| {
+    engine.stream(at, header.length, &|engine, sink| {
         sink(&head)?;
         body(engine, sink)
     })?;

@@ -13,6 +13,8 @@ pub type Pieces<'p> = &'p mut dyn FnMut(Sink<'_>) -> ControlFlow<()>;
 
 /// Bytes that a device without streams of its own collects for each of its writes.
 const STAGE: usize = 256;
+/// Most bytes that [`buffered`] holds: as many as a microcontroller's SPI takes at once.
+const BUFFER: usize = 64;
 
 /// A byte-addressable non-volatile memory.
 ///
@@ -103,6 +105,28 @@ where
     ///
     /// The device's error; earlier writes are then not known to be durable.
     fn sync(&mut self) -> Result<(), Self::Error>;
+}
+
+/// Hands what `pieces` hands out on to `sink`, short pieces together: each costs calls, a checksum's or a bus's. In its order, in pieces
+/// of at most [`BUFFER`] bytes and as they come if they are longer.
+///
+/// # Errors
+///
+/// `Break`, as soon as `sink` or `pieces` breaks.
+#[inline(never)]
+pub fn buffered(sink: Sink<'_>, pieces: Pieces<'_>) -> ControlFlow<()> {
+    let mut held = heapless::Vec::<u8, BUFFER>::new();
+    pieces(&mut |bytes| {
+        if held.extend_from_slice(bytes).is_ok() {
+            return ControlFlow::Continue(());
+        }
+        if !held.is_empty() {
+            sink(&held)?;
+            held.clear();
+        }
+        if held.extend_from_slice(bytes).is_ok() { ControlFlow::Continue(()) } else { sink(bytes) }
+    })?;
+    if held.is_empty() { ControlFlow::Continue(()) } else { sink(&held) }
 }
 
 /// A stream in transactions of [`STAGE`] bytes.

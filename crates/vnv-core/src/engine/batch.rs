@@ -232,7 +232,7 @@ where
         }
         let (at, end) = (self.offset_of(run.place), self.offset_of(run.end));
         if !fault!(RecordBeforeBlocks) {
-            self.stream(at, end - at, |engine, sink| {
+            self.stream(at, end - at, &|engine, sink| {
                 for index in engine.chosen_from(run.first).take(usize::from(run.objects)) {
                     let Some(resident) = engine.resident(index) else { continue };
                     // SAFETY: no mutable guard is open on an object that was chosen.

@@ -7,7 +7,7 @@ use crate::policy::Policy;
 use core::fmt::Debug;
 use core::ops::ControlFlow;
 use vnv_alloc::OffsetAllocator;
-use vnv_storage::{Device, Pieces, Sink};
+use vnv_storage::{Device, Pieces, Sink, buffered};
 
 /// Bytes between two safe points of a checksum.
 const STEP: usize = 64;
@@ -52,28 +52,28 @@ where
         &self,
         offset: u32,
         length: u32,
-        pieces: impl Fn(&Self, Sink<'_>) -> ControlFlow<()>,
+        pieces: &dyn Fn(&Self, Sink<'_>) -> ControlFlow<()>,
     ) -> Result<(), EngineError<D>> {
         self.safe_point()?;
         self.with_device(|device, engine| {
             let mut interrupted = false;
             let whole: Pieces<'_> = &mut |sink| {
-                if engine.attention.is_serving() {
-                    return pieces(engine, sink);
-                }
+                // While an alarm is served nothing interrupts.
+                let serving = engine.attention.is_serving();
+                let step = if serving { usize::MAX } else { STEP };
                 let abortable: Sink<'_> = &mut |bytes| {
-                    for step in bytes.chunks(STEP) {
-                        interrupted |= engine.attention.interrupts();
+                    for bytes in bytes.chunks(step) {
+                        interrupted |= !serving && engine.attention.interrupts();
                         if interrupted {
                             return ControlFlow::Break(());
                         }
-                        sink(step)?;
+                        sink(bytes)?;
                     }
                     ControlFlow::Continue(())
                 };
-                pieces(engine, abortable)?;
+                buffered(abortable, &mut |sink| pieces(engine, sink))?;
                 // What a device has collected is still to be sent.
-                interrupted |= engine.attention.interrupts();
+                interrupted |= !serving && engine.attention.interrupts();
                 if interrupted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             };
             device.write_stream(offset, length, whole).map_err(Error::Device)?;

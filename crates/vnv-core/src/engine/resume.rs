@@ -2,7 +2,7 @@
 //! the guards it had, so that this writes below live references: the one exception to Miri.
 
 use super::{Engine, EngineError};
-use crate::arena::{GONE, MUTABLE, ResidentHeader, state};
+use crate::arena::{GONE, ResidentHeader, state};
 use crate::block::{BlockHeader, GRANULE, HEADER};
 use crate::entry::flag;
 use crate::error::Error;
@@ -171,10 +171,5 @@ where
     #[must_use]
     pub const fn granule() -> u32 {
         GRANULE as u32
-    }
-
-    /// Whether a mutable guard is open on the object.
-    pub(super) fn is_guarded(&self, index: u16) -> bool {
-        self.resident(index).is_some_and(|resident| resident.header().pins == MUTABLE)
     }
 }

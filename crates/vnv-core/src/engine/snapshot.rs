@@ -2,7 +2,7 @@
 
 use super::sync::{count, runs};
 use super::{ENTRY_BYTES, Engine, MOVED_BYTES, snapshot_fixed};
-use crate::arena::{Resident, state};
+use crate::arena::{MUTABLE, Resident, state};
 use crate::block::{BlockHeader, GRANULE, HEADER};
 use crate::entry::flag;
 use crate::policy::Policy;
@@ -69,13 +69,17 @@ where
     #[inline(never)]
     fn each_snapshot_slot(&self, dirty: bool, visit: &mut dyn FnMut(u16, bool) -> ControlFlow<()>) -> ControlFlow<()> {
         for (index, moved) in self.pending_slots() {
-            if if dirty { self.is_saved(index) } else { self.is_clean_but_pending(index) } {
+            let is_saved = self.resident(index).is_some_and(|copy| self.is_saved(copy));
+            if if dirty { is_saved } else { !is_saved && self.is_pending(index) } {
                 visit(index, moved)?;
             }
         }
         if dirty {
             for index in self.changed() {
-                if self.word(index) & flag::PENDING == 0 && self.is_saved(index) {
+                if let Some(copy) = self.resident(index)
+                    && self.is_saved(copy)
+                    && copy.word() & flag::PENDING == 0
+                {
                     visit(index, true)?;
                 }
             }
@@ -85,12 +89,13 @@ where
 
     /// Whether a snapshot holds the object's bytes: it is dirty, and nobody is changing it (snapshots are taken at quiescent
     /// points, where no mutable guard is open at all), or it is for a resume record, which holds what is being changed too.
-    fn is_saved(&self, index: u16) -> bool {
-        self.is_dirty(index) && (self.geometry.guards != 0 || !self.is_guarded(index))
+    #[inline]
+    fn is_saved(&self, copy: Resident) -> bool {
+        copy.is_dirty() && (self.geometry.guards != 0 || copy.pins() != MUTABLE)
     }
 
-    fn is_clean_but_pending(&self, index: u16) -> bool {
-        self.word(index) & flag::PENDING != 0 && !self.is_saved(index) && !fault!(SnapshotWithoutSynced)
+    fn is_pending(&self, index: u16) -> bool {
+        self.word(index) & flag::PENDING != 0 && !fault!(SnapshotWithoutSynced)
     }
 
     /// Hands the entries of a snapshot to `sink`, dirty objects first.
