@@ -129,8 +129,13 @@ fn name(number: u32) -> Option<String> {
         _ => return None,
     };
     let size = if number % 2 == 0 { 4 } else { 256 };
-    let residents = if number % 10 < 2 { "1" } else { "1,000" };
-    Some(format!("{what}; {size} bytes, {residents} residents"))
+    let state = match number % 10 {
+        0 | 1 => "1 residents",
+        2 | 3 => "1,000 residents",
+        4 | 5 => "1,000 residents, up to 16 free ranges",
+        _ => "1,000 residents, by a link, behind most of up to 16 free ranges",
+    };
+    Some(format!("{what}; {size} bytes, {state}"))
 }
 
 fn main() -> Result<ExitCode> {

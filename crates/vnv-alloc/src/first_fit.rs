@@ -187,14 +187,16 @@ impl List<[Node]> {
         let mask = u32::from(align) - 1;
         let (mut previous, mut at) = self.begin(from);
         while let Some(node) = self.node(at) {
-            if node.start >= until {
-                return None;
-            }
-            let end = node.end();
-            let start = (u32::from(node.start.max(from)) + mask) & !mask;
-            if start + u32::from(len) <= end {
-                self.carve(previous, at, start as u16, len);
-                return Some(start as u16);
+            // Most are too small: nothing else of them is looked at.
+            if node.len >= len {
+                if node.start >= until {
+                    return None;
+                }
+                let start = (u32::from(node.start.max(from)) + mask) & !mask;
+                if start + u32::from(len) <= node.end() {
+                    self.carve(previous, at, start as u16, len);
+                    return Some(start as u16);
+                }
             }
             previous = at;
             at = node.next;

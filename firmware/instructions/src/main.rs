@@ -13,6 +13,8 @@ use vnv_storage::embedded_storage::{ReadStorage, Storage};
 const MARK: *mut u32 = 0x4000_0000 as *mut u32;
 const IMAGE: usize = 0x0020_0000;
 const CAPACITY: usize = 512 * 1024;
+/// Free ranges that are made in the fragmented heap; the commit leaves up to three more, and there is the rest.
+const HOLES: usize = 12;
 
 struct Bytes;
 
@@ -67,9 +69,12 @@ struct Large {
 }
 
 type Ram = Memory<1100, 64, 4, 2, 16000>;
+/// With room for all changes in one commit.
+type Listed = Memory<1100, 1100, 4, 2, 16000>;
 type Measured = Heap<'static, Bytes, Ram>;
 
 static mut MEMORY: Ram = Ram::new();
+static mut LISTED: Listed = Listed::new();
 
 fn mark(value: u32) {
     // SAFETY: the machine has this register.
@@ -119,6 +124,36 @@ fn run() -> Option<()> {
         heap.get_mut(small).map(|mut value| *value += 1).ok()?;
     }
     measure(102, || heap.snapshot()).ok()?;
+    // SAFETY: taken once.
+    fragmented(unsafe { &mut *addr_of_mut!(LISTED) })
+}
+
+/// Arena and storage of 1,000 objects with up to 16 free ranges each: all are written in one burst, and every second one of the last
+/// objects is freed.
+fn fragmented(memory: &'static mut Listed) -> Option<()> {
+    let heap: Heap<'static, Bytes, Listed> =
+        Heap::format(Bytes, memory, Options::new(48 * 1024).log_bytes(2048)).ok()?;
+    let mut last = [Link::NULL; 2 * HOLES];
+    for at in 0..1000 + last.len() {
+        let object = heap.allocate(at as u32).ok()?.into_link();
+        if let Some(link) = at.checked_sub(1000).and_then(|at| last.get_mut(at)) {
+            *link = object;
+        }
+    }
+    drop(heap.allocate(Large { words: [0; 64] }).ok()?);
+    heap.commit().ok()?;
+    for pair in last.chunks(2) {
+        heap.free(pair[0]).ok()?;
+    }
+    heap.commit().ok()?;
+    for round in 0..8u32 {
+        let owned: Owned<'_, u32> = measure(84, || heap.allocate(round)).ok()?;
+        measure(94, || drop(owned));
+        let owned: Owned<'_, Large> = measure(85, || heap.allocate(Large { words: [round; 64] })).ok()?;
+        measure(95, || drop(owned));
+    }
+    // Behind all of these ranges but one.
+    measure(96, || heap.free(last[last.len() - 3])).ok()?;
     Some(())
 }
 
