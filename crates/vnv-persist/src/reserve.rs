@@ -34,17 +34,16 @@ where
     R: OffsetAllocator,
     S: OffsetAllocator,
 {
-    engine.seal_partly_dirty()?;
-    let size = engine.snapshot_size();
+    let size = engine.prepare_snapshot()?;
     let no_roots = fault!(SnapshotWithoutRoots);
     let root_count = roots.recorded(false).filter(|_| !no_roots).count();
     // What follows the header: twice the same, once for the checksum, once for the storage.
     let body = |engine: &Engine<'_, D, P, R, S>, sink: Sink<'_>| {
-        engine.snapshot_entries(sink)?;
+        engine.snapshot_entries(size, sink)?;
         for root in roots.recorded(false).filter(|_| !no_roots) {
             sink(root)?;
         }
-        engine.snapshot_payload(size.dirty, sink)?;
+        engine.snapshot_payload(size, sink)?;
         if tail { engine.resume_tail(sink) } else { ControlFlow::Continue(()) }
     };
     let tail_bytes = if tail { engine.resume_tail_bytes() } else { 0 };

@@ -119,8 +119,9 @@ fn run() -> Option<()> {
     let last = heap.get(many).ok()?[999];
     operations(&heap, last, large, 2)?;
     heap.commit().ok()?;
+    // All over the table.
     for at in 0..50 {
-        let small = heap.get(many).ok()?[at];
+        let small = heap.get(many).ok()?[20 * at];
         heap.get_mut(small).map(|mut value| *value += 1).ok()?;
     }
     measure(102, || heap.snapshot()).ok()?;

@@ -1,10 +1,11 @@
 //! What a snapshot holds of the engine's state: entries of everything uncommitted, and the dirty bytes.
 
 use super::sync::{count, runs};
-use super::{ENTRY_BYTES, Engine, MOVED_BYTES, snapshot_fixed};
+use super::{ENTRY_BYTES, Engine, EngineError, MOVED_BYTES, snapshot_fixed};
 use crate::arena::{MUTABLE, Resident, state};
 use crate::block::{BlockHeader, GRANULE, HEADER};
-use crate::entry::flag;
+use crate::entry::{Item, NO_PLACE, flag};
+use crate::error::Error;
 use crate::policy::Policy;
 use core::fmt::Debug;
 use core::ops::ControlFlow;
@@ -14,7 +15,7 @@ use vnv_storage::{Device, Sink, fault};
 /// Set in the directory of a snapshot for an object of which only granules follow.
 pub const PARTIAL: u16 = 0x8000;
 
-/// What a snapshot would hold.
+/// What a snapshot holds, until the heap goes on.
 #[derive(Clone, Copy)]
 pub struct SnapshotSize {
     /// Dirty objects.
@@ -23,6 +24,8 @@ pub struct SnapshotSize {
     pub entry_words: u16,
     /// Bytes in all, roots and what a resumed program needs aside.
     pub bytes: u32,
+    /// Dirty objects whose places a record knows: their slots are noted behind the pending list.
+    noted: u16,
 }
 
 impl<D, P, R, S> Engine<'_, D, P, R, S>
@@ -43,46 +46,70 @@ where
         self.attention.retain(false);
     }
 
-    /// What a snapshot now would hold.
-    pub fn snapshot_size(&self) -> SnapshotSize {
+    /// Prepares a snapshot of now: notes the slots that it holds, so that the table is gone through once, computes the block headers of
+    /// partly dirty objects, and adds up what it takes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Interrupted`], unless the snapshot is the answer to the alarm.
+    pub fn prepare_snapshot(&mut self) -> Result<SnapshotSize, EngineError<D>> {
         debug_assert!(cfg!(miri) || self.nothing_else_changed(), "a slot has changed in a group that is not marked");
         let slots = if self.has_unrecorded_deaths() { self.entries.len() as u16 } else { 0 };
-        let mut size = SnapshotSize { dirty: 0, entry_words: 0, bytes: snapshot_fixed(slots) };
+        let mut size =
+            SnapshotSize { dirty: 0, entry_words: 0, bytes: snapshot_fixed(slots), noted: self.note_saved()? };
+        let mut sealed = Ok(());
         for dirty in [true, false] {
-            let _ = self.each_snapshot_slot(dirty, &mut |index, moved| {
+            let _ = self.each_snapshot_slot(size.noted, dirty, &mut |index, moved| {
                 let entry = if moved { MOVED_BYTES } else { ENTRY_BYTES };
                 size.entry_words += entry as u16 / 4;
                 size.bytes += entry;
-                if dirty {
-                    size.dirty += 1;
-                    let state = self.resident(index).map_or(0, Resident::state);
-                    size.bytes += self.dirty_cost(index, state) - self.geometry.resume_bytes();
+                let Some(copy) = self.resident(index).filter(|_| dirty) else { return ControlFlow::Continue(()) };
+                size.dirty += 1;
+                size.bytes += self.dirty_cost(index, copy.state()) - self.geometry.resume_bytes();
+                if copy.state() & state::PARTIAL != 0 && copy.pins() != MUTABLE {
+                    sealed = self.seal(index, copy, self.slot(index).place()).map(|_| ());
                 }
-                ControlFlow::Continue(())
+                if sealed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             });
         }
-        size
+        sealed.map(|()| size)
+    }
+
+    /// Notes the dirty objects that are not on the pending list behind it: for each, room was kept there when it became dirty.
+    fn note_saved(&mut self) -> Result<u16, EngineError<D>> {
+        let mut noted = 0;
+        for index in self.changed() {
+            if let Some(copy) = self.resident(index)
+                && self.is_saved(copy)
+                && copy.word() & flag::PENDING == 0
+            {
+                let room = self.items.get_mut(usize::from(self.items_len + noted));
+                debug_assert!(room.is_some(), "an object became dirty without room on the pending list");
+                *room.ok_or(Error::PendingFull)? = Item::new(index, NO_PLACE, false);
+                noted += 1;
+            }
+        }
+        Ok(noted)
     }
 
     /// Visits the slots whose entries a snapshot holds, either those of dirty objects or the others, with whether an older record
     /// knows their objects.
     #[inline(never)]
-    fn each_snapshot_slot(&self, dirty: bool, visit: &mut dyn FnMut(u16, bool) -> ControlFlow<()>) -> ControlFlow<()> {
+    fn each_snapshot_slot(
+        &self,
+        noted: u16,
+        dirty: bool,
+        visit: &mut dyn FnMut(u16, bool) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
         for (index, moved) in self.pending_slots() {
             let is_saved = self.resident(index).is_some_and(|copy| self.is_saved(copy));
             if if dirty { is_saved } else { !is_saved && self.is_pending(index) } {
                 visit(index, moved)?;
             }
         }
-        if dirty {
-            for index in self.changed() {
-                if let Some(copy) = self.resident(index)
-                    && self.is_saved(copy)
-                    && copy.word() & flag::PENDING == 0
-                {
-                    visit(index, true)?;
-                }
-            }
+        let behind = self.items.iter().skip(usize::from(self.items_len));
+        for item in behind.take(if dirty { usize::from(noted) } else { 0 }) {
+            visit(item.index(), true)?;
         }
         ControlFlow::Continue(())
     }
@@ -99,9 +126,9 @@ where
     }
 
     /// Hands the entries of a snapshot to `sink`, dirty objects first.
-    pub fn snapshot_entries(&self, sink: Sink<'_>) -> ControlFlow<()> {
+    pub fn snapshot_entries(&self, size: SnapshotSize, sink: Sink<'_>) -> ControlFlow<()> {
         for dirty in [true, false] {
-            self.each_snapshot_slot(dirty, &mut |index, moved| {
+            self.each_snapshot_slot(size.noted, dirty, &mut |index, moved| {
                 let (bytes, length) = self.recorded_entry(index).to_record(index, moved);
                 sink(bytes.get(..length).unwrap_or_default())
             })?;
@@ -115,27 +142,27 @@ where
     }
 
     /// Hands the payload of a snapshot to `sink`: bitmap of slots freed besides the entries (if there are any), directory,
-    /// then the bytes of the `dirty` objects from where they lie. [`seal_partly_dirty`](Self::seal_partly_dirty) comes first.
-    pub fn snapshot_payload(&self, dirty: u16, sink: Sink<'_>) -> ControlFlow<()> {
+    /// then the bytes of the dirty objects from where they lie.
+    pub fn snapshot_payload(&self, size: SnapshotSize, sink: Sink<'_>) -> ControlFlow<()> {
         if self.has_unrecorded_deaths() {
             self.snapshot_deaths(sink)?;
         }
-        sink(&dirty.to_le_bytes())?;
-        self.each_snapshot_slot(true, &mut |index, _| {
+        sink(&size.dirty.to_le_bytes())?;
+        self.each_snapshot_slot(size.noted, true, &mut |index, _| {
             let Some(resident) = self.resident(index) else { return ControlFlow::Continue(()) };
             // SAFETY: no mutable guard is open on it.
             let header = BlockHeader::from_bytes(unsafe { resident.block_bytes(HEADER) });
             let partial = resident.header().state & state::PARTIAL != 0;
             sink(&(header.size | if partial { PARTIAL } else { 0 }).to_le_bytes())
         })?;
-        self.each_snapshot_slot(true, &mut |index, _| self.snapshot_object(index, sink))
+        self.each_snapshot_slot(size.noted, true, &mut |index, _| self.snapshot_object(index, sink))
     }
 
     fn snapshot_deaths(&self, sink: Sink<'_>) -> ControlFlow<()> {
         let is_zombie = |index: &u16| {
             *index < self.used
                 && self.word(*index) & (flag::DEAD | flag::PENDING) == flag::DEAD
-                && self.slot(*index).place() != crate::entry::NO_PLACE
+                && self.slot(*index).place() != NO_PLACE
         };
         for first in (0..self.entries.len().next_multiple_of(64) as u16).step_by(8) {
             let byte = (0..8).filter(|bit| is_zombie(&(first + bit))).fold(0u8, |byte, bit| byte | 1 << bit);

@@ -84,24 +84,6 @@ where
         }
     }
 
-    /// Computes the block headers of partly dirty objects, which a snapshot holds.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Interrupted`], unless the snapshot is the answer to the alarm.
-    pub fn seal_partly_dirty(&self) -> Result<(), EngineError<D>> {
-        for index in self.changed() {
-            if let Some(resident) = self.resident(index) {
-                let header = resident.header();
-                let partial = state::DIRTY | state::PARTIAL;
-                if header.state & partial == partial && header.pins != MUTABLE {
-                    self.seal(index, resident, self.slot(index).place())?;
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Whether nothing will ever lead to the place of an object with these flags once it stands elsewhere: it was written since the
     /// last commit, and neither a snapshot nor the state before the running transaction names it.
     pub(super) fn is_passing(&self, word: u16) -> bool {
