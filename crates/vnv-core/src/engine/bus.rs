@@ -60,14 +60,16 @@ where
             let whole: Pieces<'_> = &mut |sink| {
                 // While an alarm is served nothing interrupts.
                 let serving = engine.attention.is_serving();
-                let step = if serving { usize::MAX } else { STEP };
                 let abortable: Sink<'_> = &mut |bytes| {
-                    for bytes in bytes.chunks(step) {
-                        interrupted |= !serving && engine.attention.interrupts();
+                    if serving {
+                        return sink(bytes);
+                    }
+                    for step in bytes.chunks(STEP) {
+                        interrupted |= engine.attention.interrupts();
                         if interrupted {
                             return ControlFlow::Break(());
                         }
-                        sink(bytes)?;
+                        sink(step)?;
                     }
                     ControlFlow::Continue(())
                 };
