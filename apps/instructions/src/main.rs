@@ -126,6 +126,7 @@ fn name(number: u32) -> Option<String> {
         8 => "allocate",
         9 => "free",
         10 => "snapshot of 50 objects",
+        11 => "commit of 50 objects",
         _ => return None,
     };
     let size = if number % 2 == 0 { 4 } else { 256 };

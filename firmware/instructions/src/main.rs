@@ -125,6 +125,7 @@ fn run() -> Option<()> {
         heap.get_mut(small).map(|mut value| *value += 1).ok()?;
     }
     measure(102, || heap.snapshot()).ok()?;
+    measure(112, || heap.commit()).ok()?;
     // SAFETY: taken once.
     fragmented(unsafe { &mut *addr_of_mut!(LISTED) })
 }

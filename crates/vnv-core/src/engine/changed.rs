@@ -91,22 +91,22 @@ where
         self.changed_groups |= 1 << (u32::from(index >> (self.shifts >> 4)) % u32::BITS);
     }
 
-    /// After a commit: groups in which nothing is left to look for are unmarked.
-    pub(super) fn unmark_unchanged(&mut self) {
+    /// No group is marked from here on; returns the slots of those that were.
+    pub(super) fn unmark_all(&mut self) -> Changed {
         let slots = self.changed();
         self.changed_groups = 0;
-        for index in slots {
-            if self.is_looked_for(index) {
-                self.mark_changed(index);
-            }
-        }
+        slots
     }
 
-    fn is_looked_for(&self, index: u16) -> bool {
+    /// Whether the next commit or snapshot has to look at the slot.
+    #[inline]
+    pub(super) fn is_looked_for(&self, index: u16) -> bool {
         let states = state::DIRTY | state::UNAPPLIED | state::TRANSACTION | state::BATCH;
         let flags = flag::PENDING | flag::DEAD | flag::FREED_IN_TRANSACTION;
-        self.word(index) & flags != 0
-            || self.resident(index).is_some_and(|resident| resident.header().state & states != 0)
+        match self.resident(index) {
+            Some(copy) => copy.word() & flags != 0 || copy.state() & states != 0,
+            None => self.slot(index).word() & flags != 0,
+        }
     }
 
     /// Whether no slot outside of the marked groups is looked for. Looks at all of them: for assertions.

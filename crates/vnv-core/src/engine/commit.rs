@@ -92,10 +92,12 @@ where
         self.items_len = 0;
         let tag = self.tag;
         debug_assert!(cfg!(miri) || self.nothing_else_changed(), "a slot has changed in a group that is not marked");
-        for index in self.changed() {
-            if let Some(resident) = self.resident(index)
-                && resident.header().state & state::DIRTY != 0
-            {
+        // No safe point until all of it is done: one walk, a few instructions for a slot without changes.
+        for index in self.unmark_all() {
+            if !self.is_looked_for(index) {
+                continue;
+            }
+            if let Some(resident) = self.resident(index).filter(|copy| copy.is_dirty()) {
                 // What a record holds is a delta; before a base everything is written.
                 resident.update(|header| {
                     header.word = (header.word & !(TAG_MASK | flag::UNWRITTEN)) | tag;
@@ -109,8 +111,10 @@ where
             if self.word(index) & flag::DEAD != 0 {
                 self.bury(index, base);
             }
+            if self.is_looked_for(index) {
+                self.mark_changed(index);
+            }
         }
-        self.unmark_unchanged();
         self.attention.retain(false);
         self.dirty = 0;
         self.debt = 0;
