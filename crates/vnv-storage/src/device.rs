@@ -108,7 +108,7 @@ where
 }
 
 /// Hands what `pieces` hands out on to `sink`, short pieces together: each costs calls, a checksum's or a bus's. In its order, in pieces
-/// of at most [`BUFFER`] bytes and as they come if they are longer.
+/// of at most 64 bytes and as they come if they are longer.
 ///
 /// # Errors
 ///
