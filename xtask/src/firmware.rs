@@ -163,7 +163,7 @@ pub struct Run {
     #[arg(long)]
     lines: Option<u32>,
     /// Power is cut at the first line that contains this
-    #[arg(long)]
+    #[arg(long, conflicts_with = "lines")]
     until: Option<String>,
     /// Milliseconds of each pause of the application
     #[arg(long, default_value_t = 250)]

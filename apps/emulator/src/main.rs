@@ -42,7 +42,7 @@ enum Command {
         #[arg(long)]
         lines: Option<u32>,
         /// Power is cut at the first line that contains this
-        #[arg(long)]
+        #[arg(long, conflicts_with = "lines")]
         until: Option<String>,
     },
     /// Cuts power again and again, at random and at chosen bytes on the bus, and checks each time what is left

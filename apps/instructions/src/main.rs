@@ -127,6 +127,8 @@ fn name(number: u32) -> Option<String> {
         9 => "free",
         10 => "snapshot of 50 objects",
         11 => "commit of 50 objects",
+        12 => "snapshot of 1,000 objects",
+        13 => "snapshot of 1,000 objects that were synced",
         _ => return None,
     };
     let size = if number % 2 == 0 { 4 } else { 256 };

@@ -34,16 +34,16 @@ where
     R: OffsetAllocator,
     S: OffsetAllocator,
 {
-    let size = engine.prepare_snapshot()?;
+    let plan = engine.prepare_snapshot()?;
     let no_roots = fault!(SnapshotWithoutRoots);
     let root_count = roots.recorded(false).filter(|_| !no_roots).count();
     // What follows the header: twice the same, once for the checksum, once for the storage.
     let body = |engine: &Engine<'_, D, P, R, S>, sink: Sink<'_>| {
-        engine.snapshot_entries(size, sink)?;
+        engine.snapshot_entries(plan, sink)?;
         for root in roots.recorded(false).filter(|_| !no_roots) {
             sink(root)?;
         }
-        engine.snapshot_payload(size, sink)?;
+        engine.snapshot_payload(plan, sink)?;
         if tail { engine.resume_tail(sink) } else { ControlFlow::Continue(()) }
     };
     let tail_bytes = if tail { engine.resume_tail_bytes() } else { 0 };
@@ -52,8 +52,8 @@ where
         roots: root_count as u8,
         deaths: engine.has_unrecorded_deaths(),
         sequence: if kind == Kind::Snapshot { log.last + 1 } else { log.last },
-        length: size.bytes + vnv_core::ROOT_BYTES as u32 * root_count as u32 + tail_bytes,
-        entry_words: size.entry_words,
+        length: plan.bytes + vnv_core::ROOT_BYTES as u32 * root_count as u32 + tail_bytes,
+        entry_words: plan.entry_words,
         tag: engine.tag(),
     };
     debug_assert!(

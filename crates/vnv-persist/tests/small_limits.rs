@@ -126,3 +126,37 @@ fn elements_of_a_large_slice_can_always_be_changed() {
         }
     }
 }
+
+/// A change beside an open guard, of a slice with a committed delta or without: the delta never stands in the way, and a larger limit does not
+/// refuse what a smaller one admits.
+#[test]
+fn a_committed_delta_does_not_stand_in_the_way() {
+    type Ram = Memory<32, 16, 4, 2, 600>;
+    let change = |limit: u32, (len, from): (usize, usize), committed: &[usize]| {
+        let mut memory = Ram::new();
+        let options = Options::new(limit).log_bytes(4096);
+        let heap = Heap::<_, Ram>::format(TearStorage::new(32_768, 8), &mut memory, options).unwrap();
+        let slice = heap.allocate_slice_with(len, |_| 0u64).unwrap().into_link();
+        let other = heap.allocate(1u32).unwrap().into_link();
+        heap.commit().unwrap();
+        for at in committed {
+            *heap.get_element_mut(slice, *at).unwrap() = 1;
+        }
+        heap.commit().unwrap();
+        let _open = heap.get_mut(other).unwrap();
+        heap.get_range_mut(slice, from..len).map(|mut elements| elements.fill(5))
+    };
+    for (size, committed) in [((8, 5), &[0, 2, 4][..]), ((16, 9), &[0, 2, 4, 6, 8]), ((16, 1), &[0]), ((5, 0), &[1])] {
+        let mut admitted = false;
+        for limit in 80..260 {
+            let alone = change(limit, size, &[]);
+            let beside = change(limit, size, committed);
+            let context =
+                format!("{size:?}, {committed:?}, limit {limit}: {alone:?} without a delta, {beside:?} with one");
+            assert_eq!(alone.is_ok(), beside.is_ok(), "{context}");
+            assert!(alone.is_ok() >= admitted, "{context}");
+            admitted |= alone.is_ok();
+        }
+        assert!(admitted);
+    }
+}

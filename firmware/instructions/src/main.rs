@@ -90,7 +90,8 @@ fn measure<T>(number: u32, operation: impl FnOnce() -> T) -> T {
     value
 }
 
-/// Number of an operation: `number` for 4 bytes and one resident, + 1 for 256 bytes, + 2 for 1,000 residents.
+/// Number of an operation: `number` for 4 bytes and one resident, + 1 for 256 bytes, + 2 for 1,000 residents, + 4 for these and
+/// up to 16 free ranges, + 6 for a place behind most of them.
 fn run() -> Option<()> {
     // SAFETY: taken once.
     let memory = unsafe { &mut *addr_of_mut!(MEMORY) };
@@ -135,12 +136,9 @@ fn run() -> Option<()> {
 fn fragmented(memory: &'static mut Listed) -> Option<()> {
     let heap: Heap<'static, Bytes, Listed> =
         Heap::format(Bytes, memory, Options::new(48 * 1024).log_bytes(2048)).ok()?;
-    let mut last = [Link::NULL; 2 * HOLES];
-    for at in 0..1000 + last.len() {
-        let object = heap.allocate(at as u32).ok()?.into_link();
-        if let Some(link) = at.checked_sub(1000).and_then(|at| last.get_mut(at)) {
-            *link = object;
-        }
+    let (mut many, mut last) = ([Link::NULL; 1000], [Link::NULL; 2 * HOLES]);
+    for link in many.iter_mut().chain(&mut last) {
+        *link = heap.allocate(7u32).ok()?.into_link();
     }
     drop(heap.allocate(Large { words: [0; 64] }).ok()?);
     heap.commit().ok()?;
@@ -156,6 +154,13 @@ fn fragmented(memory: &'static mut Listed) -> Option<()> {
     }
     // Behind all of these ranges but one.
     measure(96, || heap.free(last[last.len() - 3])).ok()?;
+    heap.commit().ok()?;
+    for link in many {
+        heap.get_mut(link).map(|mut value| *value += 1).ok()?;
+    }
+    measure(122, || heap.snapshot()).ok()?;
+    heap.evict_all().ok()?;
+    measure(132, || heap.snapshot()).ok()?;
     Some(())
 }
 

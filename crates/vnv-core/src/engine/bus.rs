@@ -7,7 +7,7 @@ use crate::policy::Policy;
 use core::fmt::Debug;
 use core::ops::ControlFlow;
 use vnv_alloc::OffsetAllocator;
-use vnv_storage::{Device, Pieces, Sink, buffered};
+use vnv_storage::{Device, Pieces, Sink};
 
 /// Bytes between two safe points of a checksum.
 const STEP: usize = 64;
@@ -73,9 +73,9 @@ where
                     }
                     ControlFlow::Continue(())
                 };
-                buffered(abortable, &mut |sink| pieces(engine, sink))?;
+                let ended = pieces(engine, abortable);
                 // What a device has collected is still to be sent.
-                interrupted |= !serving && engine.attention.interrupts();
+                interrupted |= ended.is_break() || !serving && engine.attention.interrupts();
                 if interrupted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             };
             device.write_stream(offset, length, whole).map_err(Error::Device)?;

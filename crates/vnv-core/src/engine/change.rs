@@ -199,11 +199,11 @@ where
         }
         let room = self.geometry.dirty_limit;
         let whole = self.whole_cost(index);
-        if cost >= whole && whole + MOVED_BYTES <= room {
-            return self.change_whole(index, resident);
-        }
-        let (entry, item) = self.entry_and_item(resident);
-        let admitted = if cost + MOVED_BYTES <= room {
+        let by_all = cost >= whole && whole + MOVED_BYTES <= room;
+        let admitted = if by_all {
+            self.change_whole(index, resident)
+        } else if cost + MOVED_BYTES <= room {
+            let (entry, item) = self.entry_and_item(resident);
             self.admit((cost + entry).saturating_sub(now), item)
         } else if header.state & state::DIRTY != 0 {
             // Of the changes until now a commit or a sync leaves nothing.
@@ -216,6 +216,9 @@ where
             // What is committed already does not count once it stands in its place.
             self.apply_delta(index)?;
             return self.change_range(index, resident, from, to);
+        }
+        if by_all {
+            return admitted;
         }
         admitted?;
         ranges.into_iter().flatten().for_each(|at| bitmap.set(at, true));

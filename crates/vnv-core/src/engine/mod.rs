@@ -23,7 +23,7 @@ mod undo;
 pub use changed::Changed;
 pub use commit::DELTA_BYTES;
 pub use resume::KEPT_BYTES;
-pub use snapshot::{PARTIAL, SnapshotSize};
+pub use snapshot::{PARTIAL, SnapshotPlan};
 pub use trace::Collected;
 
 pub use crate::entry::{ENTRY_BYTES, MOVED_BYTES};

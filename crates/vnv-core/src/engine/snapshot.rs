@@ -15,9 +15,12 @@ use vnv_storage::{Device, Sink, fault};
 /// Set in the directory of a snapshot for an object of which only granules follow.
 pub const PARTIAL: u16 = 0x8000;
 
+/// Slots of the table that are looked at between two safe points.
+const SLOTS_BETWEEN_SAFE_POINTS: u16 = 32;
+
 /// What a snapshot holds, until the heap goes on.
 #[derive(Clone, Copy)]
-pub struct SnapshotSize {
+pub struct SnapshotPlan {
     /// Dirty objects.
     pub dirty: u16,
     /// Words of 4 bytes of all entries.
@@ -52,33 +55,36 @@ where
     /// # Errors
     ///
     /// [`Error::Interrupted`], unless the snapshot is the answer to the alarm.
-    pub fn prepare_snapshot(&mut self) -> Result<SnapshotSize, EngineError<D>> {
+    pub fn prepare_snapshot(&mut self) -> Result<SnapshotPlan, EngineError<D>> {
         debug_assert!(cfg!(miri) || self.nothing_else_changed(), "a slot has changed in a group that is not marked");
         let slots = if self.has_unrecorded_deaths() { self.entries.len() as u16 } else { 0 };
-        let mut size =
-            SnapshotSize { dirty: 0, entry_words: 0, bytes: snapshot_fixed(slots), noted: self.note_saved()? };
+        let mut plan =
+            SnapshotPlan { dirty: 0, entry_words: 0, bytes: snapshot_fixed(slots), noted: self.note_saved()? };
         let mut sealed = Ok(());
         for dirty in [true, false] {
-            let _ = self.each_snapshot_slot(size.noted, dirty, &mut |index, moved| {
+            let _ = self.each_snapshot_slot(plan.noted, dirty, &mut |index, moved| {
                 let entry = if moved { MOVED_BYTES } else { ENTRY_BYTES };
-                size.entry_words += entry as u16 / 4;
-                size.bytes += entry;
+                plan.entry_words += entry as u16 / 4;
+                plan.bytes += entry;
                 let Some(copy) = self.resident(index).filter(|_| dirty) else { return ControlFlow::Continue(()) };
-                size.dirty += 1;
-                size.bytes += self.dirty_cost(index, copy.state()) - self.geometry.resume_bytes();
+                plan.dirty += 1;
+                plan.bytes += self.dirty_cost(index, copy.state()) - self.geometry.resume_bytes();
                 if copy.state() & state::PARTIAL != 0 && copy.pins() != MUTABLE {
                     sealed = self.seal(index, copy, self.slot(index).place()).map(|_| ());
                 }
                 if sealed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             });
         }
-        sealed.map(|()| size)
+        sealed.map(|()| plan)
     }
 
     /// Notes the dirty objects that are not on the pending list behind it: for each, room was kept there when it became dirty.
     fn note_saved(&mut self) -> Result<u16, EngineError<D>> {
         let mut noted = 0;
         for index in self.changed() {
+            if index.is_multiple_of(SLOTS_BETWEEN_SAFE_POINTS) {
+                self.safe_point()?;
+            }
             if let Some(copy) = self.resident(index)
                 && self.is_saved(copy)
                 && copy.word() & flag::PENDING == 0
@@ -126,9 +132,9 @@ where
     }
 
     /// Hands the entries of a snapshot to `sink`, dirty objects first.
-    pub fn snapshot_entries(&self, size: SnapshotSize, sink: Sink<'_>) -> ControlFlow<()> {
+    pub fn snapshot_entries(&self, plan: SnapshotPlan, sink: Sink<'_>) -> ControlFlow<()> {
         for dirty in [true, false] {
-            self.each_snapshot_slot(size.noted, dirty, &mut |index, moved| {
+            self.each_snapshot_slot(plan.noted, dirty, &mut |index, moved| {
                 let (bytes, length) = self.recorded_entry(index).to_record(index, moved);
                 sink(bytes.get(..length).unwrap_or_default())
             })?;
@@ -143,19 +149,19 @@ where
 
     /// Hands the payload of a snapshot to `sink`: bitmap of slots freed besides the entries (if there are any), directory,
     /// then the bytes of the dirty objects from where they lie.
-    pub fn snapshot_payload(&self, size: SnapshotSize, sink: Sink<'_>) -> ControlFlow<()> {
+    pub fn snapshot_payload(&self, plan: SnapshotPlan, sink: Sink<'_>) -> ControlFlow<()> {
         if self.has_unrecorded_deaths() {
             self.snapshot_deaths(sink)?;
         }
-        sink(&size.dirty.to_le_bytes())?;
-        self.each_snapshot_slot(size.noted, true, &mut |index, _| {
+        sink(&plan.dirty.to_le_bytes())?;
+        self.each_snapshot_slot(plan.noted, true, &mut |index, _| {
             let Some(resident) = self.resident(index) else { return ControlFlow::Continue(()) };
             // SAFETY: no mutable guard is open on it.
             let header = BlockHeader::from_bytes(unsafe { resident.block_bytes(HEADER) });
             let partial = resident.header().state & state::PARTIAL != 0;
             sink(&(header.size | if partial { PARTIAL } else { 0 }).to_le_bytes())
         })?;
-        self.each_snapshot_slot(size.noted, true, &mut |index, _| self.snapshot_object(index, sink))
+        self.each_snapshot_slot(plan.noted, true, &mut |index, _| self.snapshot_object(index, sink))
     }
 
     fn snapshot_deaths(&self, sink: Sink<'_>) -> ControlFlow<()> {
@@ -164,9 +170,14 @@ where
                 && self.word(*index) & (flag::DEAD | flag::PENDING) == flag::DEAD
                 && self.slot(*index).place() != NO_PLACE
         };
-        for first in (0..self.entries.len().next_multiple_of(64) as u16).step_by(8) {
-            let byte = (0..8).filter(|bit| is_zombie(&(first + bit))).fold(0u8, |byte, bit| byte | 1 << bit);
-            sink(&[byte])?;
+        for first in (0..self.entries.len().next_multiple_of(64) as u16).step_by(64) {
+            if self.safe_point().is_err() {
+                return ControlFlow::Break(());
+            }
+            let slots = first..first + 64;
+            let bits =
+                slots.zip(0..).filter(|(index, _)| is_zombie(index)).fold(0u64, |bits, (_, bit)| bits | 1 << bit);
+            sink(&bits.to_le_bytes())?;
         }
         ControlFlow::Continue(())
     }

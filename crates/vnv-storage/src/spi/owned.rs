@@ -5,7 +5,7 @@ use embedded_hal::digital::OutputPin;
 use embedded_hal::spi::SpiBus;
 
 use super::{Error, Fram, Header, Part, ProbeError, Stop, Transport};
-use crate::Pieces;
+use crate::{Pieces, buffered};
 use core::ops::ControlFlow;
 
 /// Bytes between two questions whether a frame may go on.
@@ -196,28 +196,18 @@ fn read_chunks<BUS: SpiBus>(
     Ok(received)
 }
 
-/// Bus writes of [`CHUNK_SIZE`] bytes, collected from small pieces; larger ones go out from where they lie. Returns
-/// the bytes written.
+/// Bus writes of small pieces together and of larger ones from where they lie. Returns the bytes written.
 fn stream_chunks<BUS: SpiBus>(bus: &mut BUS, pieces: Pieces<'_>) -> Result<u32, BUS::Error> {
-    let mut chunk = heapless::Vec::<u8, CHUNK_SIZE>::new();
     let mut sent = 0u32;
     let mut result = Ok(());
-    let ended = pieces(&mut |bytes| {
-        sent = sent.saturating_add(bytes.len() as u32);
-        if chunk.extend_from_slice(bytes).is_ok() {
-            return ControlFlow::Continue(());
-        }
-        result = bus.write(&chunk);
-        chunk.clear();
-        if result.is_ok() && chunk.extend_from_slice(bytes).is_err() {
-            result = bus.write(bytes);
-        }
-        if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    });
-    result?;
     // A stream that is given up ends at once.
-    if ended.is_continue() && !chunk.is_empty() {
-        bus.write(&chunk)?;
-    }
-    Ok(sent)
+    let _ = buffered(
+        &mut |bytes| {
+            sent = sent.saturating_add(bytes.len() as u32);
+            result = bus.write(bytes);
+            if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        },
+        pieces,
+    );
+    result.map(|()| sent)
 }
