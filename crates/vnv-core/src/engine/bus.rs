@@ -60,23 +60,28 @@ where
             let whole: Pieces<'_> = &mut |sink| {
                 // While an alarm is served nothing interrupts.
                 let serving = engine.attention.is_serving();
-                let abortable: Sink<'_> = &mut |bytes| {
+                // The device may take no more: it has all that was announced, or has failed.
+                let mut ended = false;
+                let mut hand_on = |bytes: &[u8]| {
+                    let result = sink(bytes);
+                    ended |= result.is_break();
+                    result
+                };
+                let given_up = pieces(engine, &mut |bytes| {
                     if serving {
-                        return sink(bytes);
+                        return hand_on(bytes);
                     }
                     for step in bytes.chunks(STEP) {
-                        interrupted |= engine.attention.interrupts();
-                        if interrupted {
+                        if engine.attention.interrupts() {
                             return ControlFlow::Break(());
                         }
-                        sink(step)?;
+                        hand_on(step)?;
                     }
                     ControlFlow::Continue(())
-                };
-                let ended = pieces(engine, abortable);
+                });
                 // What a device has collected is still to be sent.
-                interrupted |= ended.is_break() || !serving && engine.attention.interrupts();
-                if interrupted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                interrupted = !ended && (given_up.is_break() || !serving && engine.attention.interrupts());
+                if interrupted { ControlFlow::Break(()) } else { given_up }
             };
             device.write_stream(offset, length, whole).map_err(Error::Device)?;
             if interrupted { Err(Error::Interrupted) } else { Ok(()) }
