@@ -130,6 +130,7 @@ fn elements_of_a_large_slice_can_always_be_changed() {
 /// A change beside an open guard, of a slice with a committed delta or without: the delta never stands in the way, and a larger limit does not
 /// refuse what a smaller one admits.
 #[test]
+#[cfg_attr(miri, ignore = "thousands of heaps, none of them unsafe")]
 fn a_committed_delta_does_not_stand_in_the_way() {
     type Ram = Memory<32, 16, 4, 2, 600>;
     let change = |limit: u32, (len, from): (usize, usize), committed: &[usize]| {
