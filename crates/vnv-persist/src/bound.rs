@@ -64,9 +64,10 @@ impl BusCost {
 
     /// With the processor's share of a snapshot: `cpu_ns` nanoseconds, and `cpu_byte_ps` picoseconds for each of its bytes.
     ///
-    /// On rv32imc, with `opt-level = "s"`, count 7,000 instructions and 24 for each slot of the table, and 210 for each byte: as many as it takes
-    /// if nothing is left but entries of small objects that were synced; without guards in a resume record and a bitmap of freed slots. And for the
-    /// end of a commit, which an alarm has to wait for, 34 for each slot and 850 for each pending place (`docs`, Measuring).
+    /// On rv32imc, with `opt-level = "s"`, 7,000 instructions, 24 for each slot of the table and 210 for each byte cover all that was measured;
+    /// most for each byte take the entries of small objects that were synced. Guards in a resume record and a bitmap of freed slots were not
+    /// measured. The end of a commit, which an alarm has to wait for, takes about 34 for each slot and 850 for each pending place (`docs`,
+    /// Measuring).
     #[must_use]
     pub const fn with_cpu(self, cpu_ns: u64, cpu_byte_ps: u64) -> Self {
         Self { cpu_ns, cpu_byte_ps, ..self }
