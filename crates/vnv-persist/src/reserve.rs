@@ -10,12 +10,9 @@ use core::fmt::Debug;
 use core::ops::ControlFlow;
 use vnv_alloc::OffsetAllocator;
 use vnv_core::block::{BlockCrc, BlockHeader, GRANULE, HEADER, Identity};
-use vnv_core::engine::{Engine, PARTIAL};
+use vnv_core::engine::{Engine, PARTIAL, SAFE_POINT_BYTES};
 use vnv_core::{Error, Policy};
 use vnv_storage::{Device, Sink, buffered, fault};
-
-/// Bytes between two safe points of a snapshot that the program asked for.
-const STEP: usize = 64;
 
 /// Writes everything uncommitted into the reserve that is not live, as a snapshot or as a resume record. The engine's state does
 /// not change: after a false alarm the program goes on.
@@ -69,7 +66,7 @@ where
     let mut length = RECORD_HEADER;
     let mut seal_piece = |bytes: &[u8]| {
         length += bytes.len() as u32;
-        for step in bytes.chunks(STEP) {
+        for step in bytes.chunks(SAFE_POINT_BYTES) {
             if engine.safe_point().is_err() {
                 return ControlFlow::Break(());
             }

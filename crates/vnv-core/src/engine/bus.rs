@@ -9,8 +9,8 @@ use core::ops::ControlFlow;
 use vnv_alloc::OffsetAllocator;
 use vnv_storage::{Device, Pieces, Sink};
 
-/// Bytes between two safe points of a checksum.
-const STEP: usize = 64;
+/// Bytes between two safe points of a checksum or a stream.
+pub const SAFE_POINT_BYTES: usize = 64;
 
 impl<D, P, R, S> Engine<'_, D, P, R, S>
 where
@@ -71,7 +71,7 @@ where
                     if serving {
                         return hand_on(bytes);
                     }
-                    for step in bytes.chunks(STEP) {
+                    for step in bytes.chunks(SAFE_POINT_BYTES) {
                         if engine.attention.interrupts() {
                             return ControlFlow::Break(());
                         }
@@ -108,7 +108,7 @@ where
     /// [`Error::Interrupted`].
     pub(super) fn checksum(&self, identity: Identity, tag: u16, object: &[u8]) -> Result<u32, EngineError<D>> {
         let mut crc = BlockCrc::new(identity, tag, object.len() as u16);
-        for step in object.chunks(STEP) {
+        for step in object.chunks(SAFE_POINT_BYTES) {
             self.safe_point()?;
             crc.update(step);
         }

@@ -20,6 +20,7 @@ mod sync;
 mod trace;
 mod undo;
 
+pub use bus::SAFE_POINT_BYTES;
 pub use changed::Changed;
 pub use commit::DELTA_BYTES;
 pub use resume::KEPT_BYTES;
