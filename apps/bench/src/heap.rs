@@ -3,7 +3,7 @@
 use crate::values::KEYS;
 use crate::workload::Values;
 use core::fmt::Debug;
-use vnv_alloc::FirstFit;
+use vnv_alloc::SortedArray;
 use vnv_collections::{Map, OpenMap};
 use vnv_persist::{Error, Heap, Memory, Options, Policy};
 use vnv_storage::Device;
@@ -15,7 +15,7 @@ pub const STORE_CAPACITY: u32 = 256 * 1024;
 /// RAM of the store: the handle takes the rest. All values are resident.
 pub type StoreMemory = Memory<272, 512, 4, 1, 13_500>;
 /// The heap of the store.
-pub type Store<'m, D, P> = Heap<'m, D, StoreMemory, P, FirstFit<24>, FirstFit<256>>;
+pub type Store<'m, D, P> = Heap<'m, D, StoreMemory, P, SortedArray<24>, SortedArray<256>>;
 /// The dirty limit counts all metadata.
 pub const STORE_OPTIONS: Options = Options::new(11_878).log_bytes(4096);
 

@@ -2,7 +2,7 @@
 
 use crate::workload::{Fifo, ITEM, LONGEST};
 use core::fmt::Debug;
-use vnv_alloc::FirstFit;
+use vnv_alloc::SortedArray;
 use vnv_collections::{OpenQueue, Queue};
 use vnv_core::Parts;
 use vnv_persist::{Error, Heap, Memory, Options, Policy, Workspace};
@@ -29,7 +29,7 @@ type Tables = Memory<{ SLOTS + LONGEST + 1 + FREED }, { SLOTS + LONGEST + 1 + 2 
 const FIXED: usize = 12 * TYPES + 16 + 16 + 4;
 
 /// The heap of the queue.
-pub type QueueHeap<'m, D, P> = Heap<'m, D, QueueMemory, P, FirstFit<4>, FirstFit<8>>;
+pub type QueueHeap<'m, D, P> = Heap<'m, D, QueueMemory, P, SortedArray<4>, SortedArray<8>>;
 
 // On the targets that the limit is for: handles are larger elsewhere.
 #[cfg(target_pointer_width = "32")]

@@ -7,7 +7,7 @@ use linked_list_allocator::Heap as ListHeap;
 use std::alloc::Layout;
 use std::hint::black_box;
 use talc::{ErrOnOom, Span, Talc};
-use vnv_alloc::{Buddy, FirstFit, OffsetAllocator};
+use vnv_alloc::{Buddy, LinkedList, OffsetAllocator, SortedArray};
 
 const UNITS: u16 = 1024;
 
@@ -56,8 +56,12 @@ fn benches(criterion: &mut Criterion) {
     for kind in ["random", "fifo", "lifo", "same size"] {
         let trace = trace(kind);
         let mut group = criterion.benchmark_group(kind);
-        group.bench_function("vnv first fit", |bencher| {
-            let mut allocator = FirstFit::<32>::new();
+        group.bench_function("vnv sorted array", |bencher| {
+            let mut allocator = SortedArray::<32>::new();
+            bencher.iter(|| offsets(&mut allocator, &trace));
+        });
+        group.bench_function("vnv linked list", |bencher| {
+            let mut allocator = LinkedList::<32>::new();
             bencher.iter(|| offsets(&mut allocator, &trace));
         });
         group.bench_function("vnv buddy", |bencher| {

@@ -12,7 +12,7 @@ pub enum RangeError {
     /// Some of it is free already (freeing), or in use already (reserving).
     Overlap,
     /// It is in use, but not as one range of this length (freeing). Only allocators that keep the limits of ranges
-    /// find this out: [`Buddy`](crate::Buddy) does, [`FirstFit`](crate::FirstFit) frees any units in use.
+    /// find this out: [`Buddy`](crate::Buddy) does, the others free any units in use.
     Mismatch,
 }
 
@@ -110,4 +110,36 @@ pub unsafe trait OffsetAllocator {
         }
         result
     }
+}
+
+/// Tells the gaps, as start and length, between ranges that are in use and rise. A bad range is left out.
+///
+/// # Errors
+///
+/// The first one.
+pub(crate) fn gaps(
+    capacity: u16,
+    live: &mut dyn Iterator<Item = (u16, u16)>,
+    gap: &mut dyn FnMut(u16, u16),
+) -> Result<(), RangeError> {
+    let mut result = Ok(());
+    let mut end = 0u16;
+    for (start, len) in live.map(|(start, len)| (start, Some(len))).chain(core::iter::once((capacity, None))) {
+        let next = match len {
+            None => Some(capacity),
+            Some(0) => None,
+            Some(len) => start.checked_add(len).filter(|next| *next <= capacity),
+        };
+        let Some(next) = next else {
+            result = result.and(Err(RangeError::OutOfBounds));
+            continue;
+        };
+        if start < end {
+            result = result.and(Err(RangeError::Overlap));
+        } else if start > end {
+            gap(end, start - end);
+        }
+        end = end.max(next);
+    }
+    result
 }

@@ -3,8 +3,10 @@
 
 mod allocator;
 mod buddy;
-mod first_fit;
+mod linked_list;
+mod sorted_array;
 
 pub use allocator::{OffsetAllocator, RangeError};
 pub use buddy::Buddy;
-pub use first_fit::FirstFit;
+pub use linked_list::LinkedList;
+pub use sorted_array::SortedArray;

@@ -1,4 +1,4 @@
-//! Both allocators against a map of units: each range stands where it must, nothing overlaps, nothing is lost, and
+//! All allocators against a map of units: each range stands where it must, nothing overlaps, nothing is lost, and
 //! what fails changes nothing.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -7,7 +7,7 @@ mod common;
 
 use common::{Call, agrees};
 use proptest::prelude::*;
-use vnv_alloc::{Buddy, FirstFit, OffsetAllocator, RangeError};
+use vnv_alloc::{Buddy, LinkedList, OffsetAllocator, RangeError, SortedArray};
 
 fn call(capacity: u16) -> impl Strategy<Value = Call> {
     let part = (capacity / 3).max(2);
@@ -36,13 +36,19 @@ proptest! {
     #![proptest_config(cases())]
 
     #[test]
-    fn first_fit_agrees((capacity, calls) in history(200)) {
-        agrees(FirstFit::<101>::new(), capacity, &calls, false);
+    fn a_sorted_array_agrees((capacity, calls) in history(200)) {
+        agrees(SortedArray::<101>::new(), capacity, &calls, false);
     }
 
     #[test]
-    fn first_fit_with_few_nodes_never_hands_out_what_is_in_use((capacity, calls) in history(200)) {
-        agrees(FirstFit::<3>::new(), capacity, &calls, false);
+    fn a_linked_list_agrees((capacity, calls) in history(200)) {
+        agrees(LinkedList::<101>::new(), capacity, &calls, false);
+    }
+
+    #[test]
+    fn with_little_room_nothing_is_handed_out_that_is_in_use((capacity, calls) in history(200)) {
+        agrees(SortedArray::<3>::new(), capacity, &calls, false);
+        agrees(LinkedList::<3>::new(), capacity, &calls, false);
     }
 
     #[test]
@@ -58,16 +64,17 @@ proptest! {
             live.push((end + gap, 1));
             end += gap + 1;
         }
-        let mut space = FirstFit::<5>::new();
-        prop_assert_eq!(space.rebuild(end, &mut live.into_iter()), Ok(()));
         let mut kept: Vec<u16> = gaps.into_iter().filter(|gap| *gap != 0).collect();
         kept.sort_unstable_by(|one, other| other.cmp(one));
-        prop_assert_eq!(space.is_complete(), kept.len() <= 5);
-        kept.truncate(5);
-        prop_assert_eq!(space.free_units(), kept.iter().sum::<u16>());
-        for gap in kept {
-            prop_assert_eq!(space.largest_free(), gap);
-            prop_assert!(space.allocate(gap, 1).is_some());
+        let (mut array, mut list) = (SortedArray::<5>::new(), LinkedList::<5>::new());
+        for space in [&mut array as &mut dyn OffsetAllocator, &mut list] {
+            prop_assert_eq!(space.rebuild(end, &mut live.iter().copied()), Ok(()));
+            prop_assert_eq!(space.is_complete(), kept.len() <= 5);
+            prop_assert_eq!(space.free_units(), kept.iter().take(5).sum::<u16>());
+            for gap in kept.iter().take(5) {
+                prop_assert_eq!(space.largest_free(), *gap);
+                prop_assert!(space.allocate(*gap, 1).is_some());
+            }
         }
     }
 }
@@ -93,50 +100,60 @@ fn all_short_histories_of_small_spaces_agree() {
     for capacity in capacities {
         for number in 0..kinds.pow(calls) {
             let history: Vec<Call> = (0..calls).map(|at| all[number / kinds.pow(at) % kinds]).collect();
-            agrees(FirstFit::<5>::new(), capacity, &history, false);
-            agrees(FirstFit::<2>::new(), capacity, &history, false);
+            agrees(SortedArray::<5>::new(), capacity, &history, false);
+            agrees(SortedArray::<2>::new(), capacity, &history, false);
+            agrees(LinkedList::<5>::new(), capacity, &history, false);
+            agrees(LinkedList::<2>::new(), capacity, &history, false);
             agrees(Buddy::<1>::new(), capacity, &history, true);
         }
     }
 }
 
-#[test]
-fn forgotten_ranges_come_back_with_a_rebuild() {
-    let mut space = FirstFit::<2>::new();
-    space.reset(100);
-    let parts: Vec<u16> = (0..10).map(|_| space.allocate(10, 1).unwrap()).collect();
-    for start in parts.iter().step_by(2) {
-        space.free(*start, 10).unwrap();
-    }
-    assert!(!space.is_complete() && space.free_units() == 20);
-    let live: Vec<(u16, u16)> = parts.iter().skip(1).step_by(2).map(|start| (*start, 10)).collect();
-    space.rebuild(100, &mut live.iter().copied().skip(3)).unwrap();
-    assert!(space.is_complete());
-    assert_eq!((space.free_units(), space.largest_free()), (80, 70));
+/// Both allocators that may forget ranges.
+fn with_two_ranges(check: fn(&mut dyn OffsetAllocator)) {
+    check(&mut SortedArray::<2>::new());
+    check(&mut LinkedList::<2>::new());
 }
 
 #[test]
-fn without_nodes_the_smallest_range_is_forgotten() {
-    let mut space = FirstFit::<2>::new();
-    space.reset(100);
-    space.reserve(0, 100).unwrap();
-    for (start, len) in [(0, 20), (30, 5), (50, 10)] {
-        space.free(start, len).unwrap();
-    }
-    assert_eq!((space.free_units(), space.largest_free(), space.is_complete()), (30, 20, false));
-    // Splitting the range that is left may cost its smaller part.
-    space.reserve(5, 1).unwrap();
-    assert_eq!((space.free_units(), space.largest_free()), (24, 14));
-    // Nothing is in use any more: nothing can be missing.
-    for (start, len) in [(0, 6), (20, 30), (60, 40)] {
-        space.free(start, len).unwrap();
-    }
-    assert_eq!((space.free_units(), space.is_complete()), (100, true));
+fn forgotten_ranges_come_back_with_a_rebuild() {
+    with_two_ranges(|space| {
+        space.reset(100);
+        let parts: Vec<u16> = (0..10).map(|_| space.allocate(10, 1).unwrap()).collect();
+        for start in parts.iter().step_by(2) {
+            space.free(*start, 10).unwrap();
+        }
+        assert!(!space.is_complete() && space.free_units() == 20);
+        let live: Vec<(u16, u16)> = parts.iter().skip(1).step_by(2).map(|start| (*start, 10)).collect();
+        space.rebuild(100, &mut live.iter().copied().skip(3)).unwrap();
+        assert!(space.is_complete());
+        assert_eq!((space.free_units(), space.largest_free()), (80, 70));
+    });
+}
+
+#[test]
+fn without_room_the_smallest_range_is_forgotten() {
+    with_two_ranges(|space| {
+        space.reset(100);
+        space.reserve(0, 100).unwrap();
+        for (start, len) in [(0, 20), (30, 5), (50, 10)] {
+            space.free(start, len).unwrap();
+        }
+        assert_eq!((space.free_units(), space.largest_free(), space.is_complete()), (30, 20, false));
+        // Splitting the range that is left may cost its smaller part.
+        space.reserve(5, 1).unwrap();
+        assert_eq!((space.free_units(), space.largest_free()), (24, 14));
+        // Nothing is in use any more: nothing can be missing.
+        for (start, len) in [(0, 6), (20, 30), (60, 40)] {
+            space.free(start, len).unwrap();
+        }
+        assert_eq!((space.free_units(), space.is_complete()), (100, true));
+    });
 }
 
 #[test]
 fn a_buddy_takes_over_ranges_that_another_allocator_placed() {
-    let mut packed = FirstFit::<4>::new();
+    let mut packed = SortedArray::<4>::new();
     packed.reset(16);
     let lens = [3, 5, 1, 4];
     let live: Vec<(u16, u16)> = lens.iter().map(|len| (packed.allocate(*len, 1).unwrap(), *len)).collect();
@@ -169,7 +186,8 @@ fn a_rebuild_reports_bad_ranges_and_takes_the_others() {
             assert_eq!(space.reserve(96, 4), Ok(()));
         }
     }
-    check(&mut FirstFit::<8>::new());
+    check(&mut SortedArray::<8>::new());
+    check(&mut LinkedList::<8>::new());
     check(&mut Buddy::<4>::new());
 }
 
@@ -188,7 +206,8 @@ fn odd_arguments_are_refused() {
         assert_eq!(space.reserve(u16::MAX - 1, 1), Ok(()));
         assert_eq!(space.free_units(), u16::MAX - 3);
     }
-    check(&mut FirstFit::<8>::new(), u16::MAX);
+    check(&mut SortedArray::<8>::new(), u16::MAX);
+    check(&mut LinkedList::<8>::new(), u16::MAX);
     check(&mut Buddy::<2048>::new(), 1 << 15);
 }
 
@@ -202,6 +221,7 @@ fn a_small_state_cuts_the_capacity_down() {
 
 #[test]
 fn ram_is_as_stated() {
-    assert_eq!(size_of::<FirstFit<16>>(), 6 * 16 + 10);
+    assert_eq!(size_of::<SortedArray<16>>(), 4 * 16 + 16);
+    assert_eq!(size_of::<LinkedList<16>>(), 6 * 16 + 10);
     assert_eq!(size_of::<Buddy<16>>(), 8 * 16 + 4);
 }

@@ -98,7 +98,7 @@ where
 
 /// A transaction of a laboratory heap.
 pub type LabTransaction<'h, 'm, D> =
-    Transaction<'h, 'm, D, Ram, vnv_persist::Adaptive, vnv_alloc::FirstFit<24>, vnv_alloc::FirstFit<32>>;
+    Transaction<'h, 'm, D, Ram, vnv_persist::Adaptive, vnv_alloc::SortedArray<24>, vnv_alloc::SortedArray<32>>;
 
 impl<D: Device> Access for LabTransaction<'_, '_, D>
 where

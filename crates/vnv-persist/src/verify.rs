@@ -11,7 +11,7 @@ use crate::replay::replay;
 use crate::reserve::live_snapshot;
 use crate::roots::Roots;
 use core::fmt::Debug;
-use vnv_alloc::FirstFit;
+use vnv_alloc::SortedArray;
 use vnv_core::block::HEADER;
 use vnv_core::engine::Engine;
 use vnv_core::{Clock, Error, ObjectId, ROOT_BYTES, Workspace};
@@ -204,12 +204,12 @@ where
 {
     let parts = memory.parts();
     let (layout, repair) = superblock(&mut device, parts.sizes(), options)?;
-    let mut engine: Engine<'_, D, Clock, FirstFit<24>, FirstFit<32>> = Engine::new(
+    let mut engine: Engine<'_, D, Clock, SortedArray<24>, SortedArray<32>> = Engine::new(
         device,
         layout.geometry(),
         (parts.entries, parts.items, parts.types),
         (parts.arena, parts.attention),
-        (FirstFit::new(), FirstFit::new(), Clock::default()),
+        (SortedArray::new(), SortedArray::new(), Clock::default()),
     );
     parts.roots.fill([0; ROOT_BYTES]);
     let mut roots = Roots { slots: parts.roots, changed: 0 };

@@ -7,7 +7,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
-use vnv_alloc::{Buddy, FirstFit, OffsetAllocator};
+use vnv_alloc::{Buddy, LinkedList, OffsetAllocator, SortedArray};
 use vnv_persist::*;
 use vnv_sim::{TearError, TearStorage};
 use vnv_storage::Pieces;
@@ -454,8 +454,8 @@ fn first() -> u64 {
 #[test]
 fn reboot() {
     for seed in first()..first() + lives() {
-        life::<Adaptive, FirstFit<24>>(seed, 300, false, false);
-        life::<Clock, FirstFit<3>>(seed, 300, false, false);
+        life::<Adaptive, SortedArray<24>>(seed, 300, false, false);
+        life::<Clock, LinkedList<3>>(seed, 300, false, false);
         life::<FirstFound, Buddy<32>>(seed, 300, false, false);
     }
     println!("{} saved {} torn", SAVED.get(), TORNS.get());
@@ -463,16 +463,16 @@ fn reboot() {
 #[test]
 fn reboot_faults() {
     for seed in first()..first() + lives() {
-        life::<Adaptive, FirstFit<24>>(seed, 300, false, true);
-        life::<Clock, FirstFit<3>>(seed, 300, false, true);
+        life::<Adaptive, SortedArray<24>>(seed, 300, false, true);
+        life::<Clock, LinkedList<3>>(seed, 300, false, true);
         life::<FirstFound, Buddy<32>>(seed, 300, false, true);
     }
 }
 #[test]
 fn resume() {
     for seed in first()..first() + lives() {
-        life::<Adaptive, FirstFit<24>>(seed, 300, true, false);
-        life::<Clock, FirstFit<3>>(seed, 300, true, false);
+        life::<Adaptive, SortedArray<24>>(seed, 300, true, false);
+        life::<Clock, LinkedList<3>>(seed, 300, true, false);
         life::<FirstFound, Buddy<32>>(seed, 300, true, false);
     }
     println!("{} saved, {} resumed", SAVED.get(), LOST.get());

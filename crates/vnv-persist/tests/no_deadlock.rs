@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use fastrand::Rng;
-use vnv_alloc::{Buddy, FirstFit};
+use vnv_alloc::{Buddy, SortedArray};
 use vnv_persist::{Error, FirstFound, Heap, Link, Memory, Options};
 use vnv_sim::TearStorage;
 
@@ -112,5 +112,5 @@ fn other_policies_and_allocators_plug_in() {
         assert_eq!(heap.get(*link).unwrap()[1], at as u8);
     }
     heap.commit().unwrap();
-    let _ = FirstFit::<2>::new();
+    let _ = SortedArray::<2>::new();
 }

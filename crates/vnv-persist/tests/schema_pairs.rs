@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Mutex;
-use vnv_alloc::FirstFit;
+use vnv_alloc::SortedArray;
 use vnv_core::block::{BlockHeader, HEADER, Identity, block_crc};
 use vnv_core::engine::{Engine, Geometry, TypeKey};
 use vnv_core::entry::{Entry, SCHEMA_TYPE};
@@ -801,12 +801,12 @@ proptest! {
         let parts = memory.parts();
         let geometry =
             Geometry { unit: 8, row: 8, data_start: 8, data_units: 1000, dirty_limit: 8192, deltas: true, guards: 0 };
-        let mut engine: Engine<'_, RamStorage<8192>, Clock, FirstFit<24>, FirstFit<32>> = Engine::new(
+        let mut engine: Engine<'_, RamStorage<8192>, Clock, SortedArray<24>, SortedArray<32>> = Engine::new(
             RamStorage::new(),
             geometry,
             (parts.entries, parts.items, parts.types),
             (parts.arena, parts.attention),
-            (FirstFit::new(), FirstFit::new(), Clock::default()),
+            (SortedArray::new(), SortedArray::new(), Clock::default()),
         );
         let mut rows = Vec::new();
         for &schema in &schemas {

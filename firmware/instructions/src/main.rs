@@ -91,7 +91,7 @@ fn measure<T>(number: u32, operation: impl FnOnce() -> T) -> T {
 }
 
 /// Number of an operation: `number` for 4 bytes and one resident, + 1 for 256 bytes, + 2 for 1,000 residents, + 4 for these and
-/// up to 16 free ranges, + 6 for a place behind most of them.
+/// up to 16 free ranges, + 6 for a place behind most of them, + 8 for several sizes in random order.
 fn run() -> Option<()> {
     // SAFETY: taken once.
     let memory = unsafe { &mut *addr_of_mut!(MEMORY) };
@@ -152,6 +152,7 @@ fn fragmented(memory: &'static mut Listed) -> Option<()> {
         let owned: Owned<'_, Large> = measure(85, || heap.allocate(Large { words: [round; 64] })).ok()?;
         measure(95, || drop(owned));
     }
+    churn(&heap)?;
     // Behind all of these ranges but one.
     measure(96, || heap.free(last[last.len() - 3])).ok()?;
     heap.commit().ok()?;
@@ -161,6 +162,38 @@ fn fragmented(memory: &'static mut Listed) -> Option<()> {
     measure(122, || heap.snapshot()).ok()?;
     heap.evict_all().ok()?;
     measure(132, || heap.snapshot()).ok()?;
+    Some(())
+}
+
+/// Objects of 4, 16 and 64 bytes come and go in random order: 12 of them, so that no more than 16 free ranges can be between them and those
+/// of others.
+#[inline(never)]
+fn churn(heap: &Heap<'static, Bytes, Listed>) -> Option<()> {
+    enum Live<'h> {
+        Small(Owned<'h, u32>),
+        Middle(Owned<'h, [u32; 4]>),
+        Large(Owned<'h, [u32; 16]>),
+    }
+    // The first of a type enters its schema.
+    drop((heap.allocate([0u32; 4]).ok()?, heap.allocate([0u32; 16]).ok()?));
+    let mut live: [Option<Live<'_>>; 12] = [const { None }; 12];
+    let mut random = 1u32;
+    for round in 0..600 {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let slot = live.get_mut((random >> 16) as usize % 12)?;
+        match slot.take() {
+            Some(Live::Small(owned)) => measure(98, || drop(owned)),
+            Some(Live::Middle(owned)) => measure(98, || drop(owned)),
+            Some(Live::Large(owned)) => measure(98, || drop(owned)),
+            None => {
+                *slot = Some(match (random >> 24) % 3 {
+                    0 => Live::Small(measure(88, || heap.allocate(round)).ok()?),
+                    1 => Live::Middle(measure(88, || heap.allocate([round; 4])).ok()?),
+                    _ => Live::Large(measure(88, || heap.allocate([round; 16])).ok()?),
+                });
+            }
+        }
+    }
     Some(())
 }
 

@@ -5,7 +5,7 @@
 #[cfg(target_arch = "riscv32")]
 mod bare {
     use portable::{CAPACITY, first_life, next_life};
-    use vnv_alloc::FirstFit;
+    use vnv_alloc::SortedArray;
     use vnv_persist::{Clock, Heap, Memory};
     use vnv_storage::Device;
     use vnv_storage::embedded_storage::{ReadStorage, Storage};
@@ -18,7 +18,7 @@ mod bare {
 
     /// The heap of an 8 KiB part: 34 slots, 16 pending places, 6 types, 4 roots, 12 nodes per allocator.
     type SmallMemory = Memory<34, 16, 6, 4, 0>;
-    type SmallHeap = Heap<'static, Bytes, SmallMemory, Clock, FirstFit<12>, FirstFit<12>>;
+    type SmallHeap = Heap<'static, Bytes, SmallMemory, Clock, SortedArray<12>, SortedArray<12>>;
     /// All its RAM besides resident objects, which take 16 bytes each and their own.
     const SMALL: usize = size_of::<SmallMemory>() + size_of::<SmallHeap>();
     const _: () = assert!(SMALL + 8 * 16 <= 1024, "with eight resident objects the heap's own RAM is above 1 KiB");

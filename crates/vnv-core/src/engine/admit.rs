@@ -304,6 +304,25 @@ where
         }
     }
 
+    /// Frees an object that a handle or link refers to.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`resolve`](Self::resolve); [`Error::AlreadyBorrowed`] if a guard is open on it.
+    pub fn free_object(&mut self, id: ObjectId, fingerprint: u64) -> Result<(), EngineError<D>> {
+        let index = self.resolve(id, fingerprint)?;
+        let entry = self.slot(index);
+        let resident = self.copy_of(entry);
+        if resident.map_or(entry.word(), Resident::word) & (flag::DEAD | flag::FREED_IN_TRANSACTION) != 0 {
+            return Err(Error::Stale);
+        }
+        if resident.is_some_and(|resident| resident.pins() != 0) {
+            return Err(Error::AlreadyBorrowed);
+        }
+        self.free_entry(index, entry);
+        Ok(())
+    }
+
     /// Frees the object with this id, if it is still there.
     pub(crate) fn free_id(&mut self, id: ObjectId) {
         let entry = self.slot(id.index);
@@ -344,7 +363,7 @@ where
         }
         let unknown = word & flag::UNWRITTEN != 0 || self.is_passing(word);
         if unknown && word & flag::HAS_ITEM == 0 {
-            self.space_free(entry.place(), entry.units());
+            self.space_return(entry.place(), entry.units());
             self.release_slot(index, entry.generation(), word & flag::PENDING);
             return;
         }
@@ -399,8 +418,8 @@ where
 
     /// Puts a dead object's place on the pending list if there is room; otherwise it stays a zombie.
     pub(super) fn record_death(&mut self, index: u16) -> bool {
-        let entry = self.slot(index);
-        let pending = self.word(index) & flag::PENDING != 0;
+        let (mut entry, word) = (self.slot(index), self.word(index));
+        let pending = word & flag::PENDING != 0;
         let bytes = if pending { 0 } else { MOVED_BYTES };
         if self.admit(bytes, 1).is_err() {
             self.zombies += 1;
@@ -408,9 +427,12 @@ where
         }
         if fault!(ReuseFreedPlaceEarly) {
             self.space_free(entry.place(), entry.units());
+            entry.place = FREED_EARLY;
         }
-        self.push_item(index, if fault!(ReuseFreedPlaceEarly) { FREED_EARLY } else { entry.place() });
-        self.change_slot(index, |entry| entry.place = NO_PLACE);
+        let place = core::mem::replace(&mut entry.place, NO_PLACE);
+        self.append_item(Item::new(index, place, !pending));
+        self.change_slot(index, |slot| *slot = entry);
+        self.set_word(index, word | flag::PENDING | if place == NO_PLACE { 0 } else { flag::HAS_ITEM });
         self.dirty += bytes;
         true
     }

@@ -54,6 +54,15 @@ where
         self.space_known(units).ok_or(Error::StorageFull)
     }
 
+    /// Gives a place back that was never written: it is the next one to be taken, if it was the last one.
+    pub(super) fn space_return(&mut self, place: u16, units: u16) {
+        let offset = place.wrapping_sub(self.geometry.data_start);
+        if offset.wrapping_add(units) == self.cursor {
+            self.cursor = offset;
+        }
+        self.space_free(place, units);
+    }
+
     pub(super) fn space_free(&mut self, place: u16, units: u16) {
         if let Some(offset) = place.checked_sub(self.geometry.data_start)
             && units != 0

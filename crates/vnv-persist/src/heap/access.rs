@@ -225,16 +225,6 @@ where
     }
 
     pub(crate) fn free_any(&self, id: ObjectId, fingerprint: u64) -> Result<(), EngineError<D>> {
-        self.objects.with(|engine| {
-            let index = engine.resolve(id, fingerprint)?;
-            if !engine.is_live(index) {
-                return Err(Error::Stale);
-            }
-            if engine.is_pinned(index) {
-                return Err(Error::AlreadyBorrowed);
-            }
-            engine.free(index);
-            Ok(())
-        })
+        self.objects.with(|engine| engine.free_object(id, fingerprint))
     }
 }

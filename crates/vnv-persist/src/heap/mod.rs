@@ -14,7 +14,7 @@ use crate::roots::Roots;
 use crate::transaction::Transaction;
 use core::cell::{Cell, RefCell};
 use core::fmt::Debug;
-use vnv_alloc::{FirstFit, OffsetAllocator};
+use vnv_alloc::{OffsetAllocator, SortedArray};
 use vnv_core::engine::{Collected, Engine, EngineError};
 use vnv_core::{Adaptive, Advice, DurableObject, Error, Handle, Link, ObjectId, Objects, Policy, Release, Workspace};
 use vnv_storage::{Device, fault};
@@ -39,7 +39,7 @@ pub enum Event {
 ///
 /// `D` is the storage, `W` the RAM ([`Memory`](vnv_core::Memory)), `P` the eviction policy, `R` and `S` the
 /// allocators of the arena and of storage space.
-pub struct Heap<'m, D, W, P = Adaptive, R = FirstFit<24>, S = FirstFit<32>> {
+pub struct Heap<'m, D, W, P = Adaptive, R = SortedArray<24>, S = SortedArray<32>> {
     pub(crate) objects: Objects<'m, D, P, R, S>,
     pub(crate) state: RefCell<State<'m>>,
     observer: Cell<Option<&'m dyn Fn(Event)>>,

@@ -3,11 +3,9 @@
 #[cfg(test)]
 use core::cell::Cell;
 
-use crate::allocator::{OffsetAllocator, RangeError};
+use crate::allocator::{OffsetAllocator, RangeError, gaps};
 
 const NONE: u16 = u16::MAX;
-/// A free range was forgotten for want of a node.
-const FORGOTTEN: u16 = 0x8000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Node {
@@ -31,39 +29,38 @@ impl Node {
 ///
 /// # Steps
 ///
-/// In nodes visited (the first one up to twice, which is not counted), with `f` free ranges, at most `NODES`: [`allocate`](OffsetAllocator::allocate) and
+/// In nodes visited, with `f` free ranges, at most `NODES`: [`allocate`](OffsetAllocator::allocate) and
 /// [`reserve`](OffsetAllocator::reserve) at most `f`, [`allocate_from`](OffsetAllocator::allocate_from) `2 * f`,
 /// [`free`](OffsetAllocator::free) and [`largest_free`](OffsetAllocator::largest_free) `f`; `NODES` more in each call
-/// that has to forget a range. A rebuild visits `NODES` for each gap beyond the first `NODES`. A walk to a place behind the
-/// range that was taken from last begins there: allocating from a place that rotates visits one or two nodes.
+/// that has to forget a range. A rebuild visits `NODES` for each gap beyond the first `NODES`. Nothing is ever moved.
 #[derive(Clone, Debug)]
-pub struct FirstFit<const NODES: usize>(List<[Node; NODES]>);
+pub struct LinkedList<const NODES: usize>(List<[Node; NODES]>);
 
 /// The list; its code is there once for all numbers of nodes.
 #[derive(Clone, Debug)]
 struct List<N: ?Sized> {
     head: u16,
     spare: u16,
-    /// The node before the one that was taken from last, or one that there is not: it was the first. And [`FORGOTTEN`].
-    near: u16,
     capacity: u16,
     free: u16,
+    /// A free range was forgotten for want of a node.
+    forgotten: bool,
     #[cfg(test)]
     steps: Cell<u32>,
     nodes: N,
 }
 
-impl<const NODES: usize> FirstFit<NODES> {
+impl<const NODES: usize> LinkedList<NODES> {
     /// An allocator of nothing; see [`reset`](OffsetAllocator::reset). Less than 2 nodes do not compile.
     #[must_use]
     pub const fn new() -> Self {
-        const { assert!(NODES >= 2 && NODES < NONE as usize >> 1, "2 to 32,766 nodes") };
+        const { assert!(NODES >= 2 && NODES < NONE as usize, "2 to 65,534 nodes") };
         let mut empty = List {
             head: NONE,
             spare: 0,
-            near: 0,
             capacity: 0,
             free: 0,
+            forgotten: false,
             #[cfg(test)]
             steps: Cell::new(0),
             nodes: [Node { start: 0, len: 0, next: NONE }; NODES],
@@ -81,8 +78,8 @@ const fn clear(list: &mut List<[Node]>, capacity: u16) {
         list.nodes[at] = Node { start: 0, len: 0, next };
         at += 1;
     }
-    (list.head, list.spare, list.near) = (NONE, 0, NONE & !FORGOTTEN);
-    (list.capacity, list.free) = (capacity, 0);
+    (list.head, list.spare) = (NONE, 0);
+    (list.capacity, list.free, list.forgotten) = (capacity, 0, false);
 }
 
 impl List<[Node]> {
@@ -107,32 +104,13 @@ impl List<[Node]> {
         let next = core::mem::replace(&mut node.next, spare);
         self.link(previous, next);
         self.spare = at;
-        if self.near() == at {
-            self.set_near(previous);
-        }
-    }
-
-    const fn near(&self) -> u16 {
-        self.near & !FORGOTTEN
-    }
-
-    const fn set_near(&mut self, at: u16) {
-        self.near = self.near & FORGOTTEN | at & !FORGOTTEN;
-    }
-
-    /// Where a walk to the first range that ends behind `place` may begin: a node, and the one before it.
-    fn begin(&self, place: u16) -> (u16, u16) {
-        match self.nodes.get(usize::from(self.near())) {
-            Some(near) if near.end() <= u32::from(place) => (self.near(), near.next),
-            _ => (NONE, self.head),
-        }
     }
 
     /// Puts a new range, counted as free already, behind `previous`; without a spare node the smallest range is
     /// forgotten. Gives the node of the range, or the one that it would have followed if it was forgotten itself.
     fn insert(&mut self, mut previous: u16, start: u16, len: u16) -> u16 {
         if self.spare == NONE {
-            self.near |= FORGOTTEN;
+            self.forgotten = true;
             let (mut before, mut at) = (NONE, self.head);
             let mut smallest = (len, NONE, NONE);
             while let Some(node) = self.node(at) {
@@ -164,7 +142,6 @@ impl List<[Node]> {
 
     /// Takes `start..start + len` out of the free range at `at`.
     fn carve(&mut self, previous: u16, at: u16, start: u16, len: u16) {
-        self.set_near(previous);
         let Some(node) = self.nodes.get_mut(usize::from(at)) else { return };
         self.free -= len;
         let (before, after) = (start - node.start, node.start + node.len - start - len);
@@ -185,7 +162,7 @@ impl List<[Node]> {
     fn search(&mut self, from: u16, until: u16, len: u16, align: u16) -> Option<u16> {
         // No division: Cortex-M0 has none, and the alignment is a power of two.
         let mask = u32::from(align) - 1;
-        let (mut previous, mut at) = self.begin(from);
+        let (mut previous, mut at) = (NONE, self.head);
         while let Some(node) = self.node(at) {
             // Most are too small: nothing else of them is looked at.
             if node.len >= len {
@@ -204,56 +181,7 @@ impl List<[Node]> {
         None
     }
 
-    /// Takes the first fit at or after `from` in the first range that ends behind it, if that is large enough, and no range has to be
-    /// forgotten: the usual case, in a few dozen instructions. Otherwise nothing is changed.
-    #[inline]
-    fn take_next(&mut self, from: u16, len: u16) -> Option<u16> {
-        let (previous, at) = self.begin(from);
-        let node = self.nodes.get(usize::from(at)).copied()?;
-        let end = node.end();
-        let start = node.start.max(from);
-        let behind = u32::from(start) + u32::from(len);
-        let spare = self.spare;
-        let (splits, whole) = (start != node.start, behind == end);
-        if len == 0 || behind > end || splits && (whole || spare == NONE) {
-            return None;
-        }
-        #[cfg(test)]
-        self.steps.set(self.steps.get() + 1);
-        self.free -= len;
-        self.set_near(previous);
-        if whole {
-            return self.take_whole(previous, at, start);
-        }
-        let behind = Node { start: behind as u16, len: (end - behind) as u16, next: node.next };
-        if !splits {
-            *self.nodes.get_mut(usize::from(at))? = behind;
-        } else {
-            let after = self.nodes.get_mut(usize::from(spare))?;
-            self.spare = core::mem::replace(after, behind).next;
-            *self.nodes.get_mut(usize::from(at))? = Node { start: node.start, len: start - node.start, next: spare };
-        }
-        Some(start)
-    }
-
-    /// Takes all of the range at `at`.
-    #[inline(never)]
-    fn take_whole(&mut self, previous: u16, at: u16, start: u16) -> Option<u16> {
-        self.remove(previous, at);
-        Some(start)
-    }
-
     fn allocate_from(&mut self, from: u16, len: u16, align: u16) -> Option<u16> {
-        if align <= 1
-            && let Some(start) = self.take_next(from, len)
-        {
-            return Some(start);
-        }
-        self.allocate_anywhere(from, len, align)
-    }
-
-    #[inline(never)]
-    fn allocate_anywhere(&mut self, from: u16, len: u16, align: u16) -> Option<u16> {
         let align = align.max(1);
         if len == 0 || !align.is_power_of_two() {
             return None;
@@ -275,7 +203,7 @@ impl List<[Node]> {
 
     fn reserve(&mut self, start: u16, len: u16) -> Result<(), RangeError> {
         let end = self.end(start, len)?;
-        let (mut previous, mut at) = self.begin(start);
+        let (mut previous, mut at) = (NONE, self.head);
         while let Some(node) = self.node(at) {
             if node.start > start {
                 break;
@@ -296,7 +224,7 @@ impl List<[Node]> {
             return Err(RangeError::OutOfBounds);
         }
         // The range before, and the one behind.
-        let (mut previous, mut at) = self.begin(start);
+        let (mut previous, mut at) = (NONE, self.head);
         let next = loop {
             match self.node(at) {
                 Some(node) if node.start < start => (previous, at) = (at, node.next),
@@ -327,7 +255,7 @@ impl List<[Node]> {
             }
         }
         if self.free == self.capacity {
-            self.near &= !FORGOTTEN;
+            self.forgotten = false;
         }
         Ok(())
     }
@@ -342,9 +270,6 @@ impl List<[Node]> {
             before.len += len;
             before.next = next;
         }
-        if self.near() == at {
-            self.set_near(previous);
-        }
     }
 
     fn largest_free(&self) -> u16 {
@@ -358,45 +283,28 @@ impl List<[Node]> {
 
     fn rebuild(&mut self, capacity: u16, live: &mut dyn Iterator<Item = (u16, u16)>) -> Result<(), RangeError> {
         clear(self, capacity);
-        let mut result = Ok(());
-        let (mut end, mut last) = (0u16, NONE);
-        // The gaps come in rising order, so that each goes behind the last one.
-        for (start, len) in live.map(|(start, len)| (start, Some(len))).chain(core::iter::once((capacity, None))) {
-            let next = match len {
-                None => Some(capacity),
-                Some(0) => None,
-                Some(len) => start.checked_add(len).filter(|next| *next <= capacity),
-            };
-            let Some(next) = next else {
-                result = result.and(Err(RangeError::OutOfBounds));
-                continue;
-            };
-            if start < end {
-                result = result.and(Err(RangeError::Overlap));
-            } else if start > end {
-                self.free += start - end;
-                last = self.insert(last, end, start - end);
-            }
-            end = end.max(next);
-        }
-        result
+        let mut last = NONE;
+        gaps(capacity, live, &mut |start, len| {
+            self.free += len;
+            last = self.insert(last, start, len);
+        })
     }
 }
 
-impl<const NODES: usize> Default for FirstFit<NODES> {
+impl<const NODES: usize> Default for LinkedList<NODES> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<const NODES: usize> FirstFit<NODES> {
+impl<const NODES: usize> LinkedList<NODES> {
     const fn list(&mut self) -> &mut List<[Node]> {
         &mut self.0
     }
 }
 
 // SAFETY: what is handed out was free, and is not free until it is given back (`tests/model.rs`, `tests/bitmap.rs`).
-unsafe impl<const NODES: usize> OffsetAllocator for FirstFit<NODES> {
+unsafe impl<const NODES: usize> OffsetAllocator for LinkedList<NODES> {
     fn reset(&mut self, capacity: u16) {
         let list = self.list();
         clear(list, capacity);
@@ -436,7 +344,7 @@ unsafe impl<const NODES: usize> OffsetAllocator for FirstFit<NODES> {
     }
 
     fn is_complete(&self) -> bool {
-        self.0.near & FORGOTTEN == 0
+        !self.0.forgotten
     }
 
     fn rebuild(&mut self, capacity: u16, live: &mut dyn Iterator<Item = (u16, u16)>) -> Result<(), RangeError> {
@@ -450,30 +358,28 @@ mod tests {
 
     const RANGES: u32 = 16;
 
-    fn steps<R>(space: &mut FirstFit<16>, operation: impl FnOnce(&mut FirstFit<16>) -> R) -> (R, u32) {
+    fn steps<R>(space: &mut LinkedList<16>, operation: impl FnOnce(&mut LinkedList<16>) -> R) -> (R, u32) {
         space.0.steps.set(0);
         let result = operation(space);
         (result, space.0.steps.get())
     }
 
     /// 16 free ranges of 3 units at multiples of 5 up to 75, in a space of 100.
-    fn fragmented() -> FirstFit<16> {
-        let mut space = FirstFit::new();
+    fn fragmented() -> LinkedList<16> {
+        let mut space = LinkedList::new();
         space.reset(100);
         assert_eq!(space.reserve(0, 100), Ok(()));
         for at in 0..16 {
             assert_eq!(space.free(at * 5, 3), Ok(()));
         }
         assert!(space.is_complete());
-        // The worst case: no walk can begin further on.
-        space.list().set_near(NONE);
         space
     }
 
     /// The worst cases, exactly as stated, in nodes visited.
     #[test]
     fn steps_are_as_stated() {
-        let worst = |operation: &mut dyn FnMut(&mut FirstFit<16>) -> bool| {
+        let worst = |operation: &mut dyn FnMut(&mut LinkedList<16>) -> bool| {
             let (as_meant, taken) = steps(&mut fragmented(), operation);
             assert!(as_meant);
             taken
@@ -488,18 +394,9 @@ mod tests {
     }
 
     #[test]
-    fn a_rotating_place_is_found_without_a_walk() {
-        let mut space = fragmented();
-        assert_eq!(space.allocate_from(40, 2, 1), Some(40));
-        assert_eq!(steps(&mut space, |space| space.allocate_from(42, 2, 1)), (Some(45), 2));
-        assert_eq!(steps(&mut space, |space| space.free(45, 2)), (Ok(()), 1));
-        assert_eq!(steps(&mut space, |space| space.allocate_from(47, 3, 1)), (Some(50), 2));
-    }
-
-    #[test]
     fn a_rebuild_visits_all_nodes_only_for_gaps_beyond_them() {
         for gaps in [1, 16, 17, 20] {
-            let mut space = FirstFit::<16>::new();
+            let mut space = LinkedList::<16>::new();
             let mut live = (0..gaps).map(|at| (at * 5 + 4, 1));
             let (rebuilt, taken) = steps(&mut space, |space| space.rebuild(gaps * 5, &mut live));
             assert_eq!((rebuilt, taken), (Ok(()), u32::from(gaps.saturating_sub(16)) * RANGES));
