@@ -13,7 +13,7 @@ pub const QUEUE_RAM: usize = 4096;
 /// Bytes of storage of the queue.
 pub const QUEUE_CAPACITY: u32 = 16 * 1024;
 /// Bytes of the handle on a 32-bit target, its storage apart.
-pub const QUEUE_HANDLE: usize = 344;
+pub const QUEUE_HANDLE: usize = 328;
 /// Types: of the queue, of its ring, and of the items.
 const TYPES: usize = 3;
 /// Items that may be freed and not yet reusable, in a queue that is committed now and then.
@@ -77,8 +77,8 @@ impl QueueMemory {
     pub const fn options(&self, length: usize, committed: bool) -> Options {
         const LOG: u32 = 64;
         let logs = 2 * (24 + 8 * self.slots as u32 + 16 + 8 + LOG);
-        let items = length as u32 + 2 + committed as u32;
-        // Blocks of the items, of one more because of holes, and of another one if old ones wait for a commit, the ring in two places, the queue likewise, the schemas.
+        let items = length as u32 + 2 + if committed { 5 } else { 0 };
+        // Blocks of the items, of one more because of holes, and of five if old ones wait for a commit, the ring in two places, the queue likewise, the schemas.
         let data = (ITEM as u32 + 8) * items + 2 * (8 + 4 * items + 7) + 2 * 16 + 136;
         let room = (QUEUE_CAPACITY - 128 - logs - data) / 2;
         // The arena full of dirty items, and an entry for each slot.

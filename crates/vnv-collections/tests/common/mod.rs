@@ -283,7 +283,7 @@ pub fn fills_and_empties<C: Subject>(add: impl Fn(u32) -> C::Op, remove: impl Fn
     let (heap, free) = begin::<C>(&storage(vec![0xFF; CAPACITY]), &mut memory);
     let link = link::<C>(&heap).unwrap();
     let mut first = None;
-    for round in 0..3 {
+    for round in 0..if cfg!(miri) { 3 } else { 8 } {
         let mut model = C::Model::default();
         let mut count = 0;
         let error = loop {
@@ -299,8 +299,8 @@ pub fn fills_and_empties<C: Subject>(add: impl Fn(u32) -> C::Op, remove: impl Fn
         assert_eq!(C::read(&heap, link).unwrap(), model, "after {count} and {error}");
         assert_eq!(garbage(&heap), 0, "after {count} and {error}");
         println!("round {round}: {count}, then {error}");
-        // Storage is divided up anew: a gap more or less.
-        assert!(first.get_or_insert(count).abs_diff(count) <= 1, "round {round}");
+        // Storage is divided up anew: a gap or two more or less, but not fewer each time.
+        assert!(first.get_or_insert(count).abs_diff(count) <= 2, "round {round}");
         for number in 0..count {
             // Removing never needs room, in RAM and at the power-fail path.
             let expected = C::predict(&mut model, &remove(number));

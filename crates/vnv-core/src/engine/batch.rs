@@ -19,6 +19,14 @@ const WORTHWHILE: u32 = 512;
 /// Whether a dirty object, with this copy, is written with the others.
 type Picks<'p, Engine, E> = &'p mut dyn FnMut(&Engine, u16, Resident) -> Result<bool, E>;
 
+/// The objects that were marked for the batch.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Chosen {
+    units: u16,
+    /// Some have been written before.
+    written: bool,
+}
+
 /// A run of adjoining blocks.
 #[derive(Clone, Copy, Default)]
 struct Run {
@@ -58,8 +66,8 @@ where
     pub fn write_back(&mut self) -> Result<bool, EngineError<D>> {
         let limit = self.geometry.dirty_limit;
         let most = (limit / WRITE_BACKS).max(WORTHWHILE.min(limit / 2));
-        let chosen = self.choose(0, most);
-        let any = !matches!(chosen, Ok(0));
+        let chosen = self.choose(Chosen::default(), most);
+        let any = !matches!(chosen, Ok(Chosen { units: 0, .. }));
         self.write_chosen(chosen)?;
         Ok(any)
     }
@@ -77,37 +85,38 @@ where
     /// [`Error::GuardOpen`] if a mutable guard is open on it; [`Error::StorageFull`], the device's.
     pub(super) fn sync_victim(&mut self, index: u16) -> Result<(), EngineError<D>> {
         let most = u32::from(self.arena.words()) / 2;
-        let units = self.choose_one(index);
-        let chosen = self.choose(units, most);
+        let chosen = self.choose_one(index, Chosen::default());
+        let chosen = self.choose(chosen, most);
         self.write_chosen(chosen)
     }
 
-    /// Marks one object for the batch, and returns its units.
-    pub(super) fn choose_one(&mut self, index: u16) -> u16 {
-        let Some(resident) = self.resident(index) else { return 0 };
+    /// Marks one object more for the batch.
+    fn choose_one(&mut self, index: u16, chosen: Chosen) -> Chosen {
+        let Some(resident) = self.resident(index) else { return chosen };
         resident.update(|header| header.state |= state::BATCH);
-        self.slot(index).units()
+        let written = chosen.written || resident.word() & flag::UNWRITTEN == 0;
+        Chosen { units: chosen.units.saturating_add(self.slot(index).units()), written }
     }
 
-    /// Marks dirty objects that the policy picks, as long as the batch is shorter than `most` bytes; returns its units. A batch has
-    /// `units` already.
+    /// Marks dirty objects that the policy picks, as long as the batch, which has some already, is shorter than `most` bytes.
     ///
     /// # Errors
     ///
     /// [`Error::Interrupted`], before each choice.
-    fn choose(&mut self, mut units: u16, most: u32) -> Result<u16, EngineError<D>> {
-        while u32::from(units) * self.geometry.unit < most {
+    fn choose(&mut self, mut chosen: Chosen, most: u32) -> Result<Chosen, EngineError<D>> {
+        while u32::from(chosen.units) * self.geometry.unit < most {
             let Some(index) = self.victim(Candidates::Dirty(self.changed()))? else { break };
             // A range of fresh places for all of them must be found.
-            let Some(more) = units.checked_add(self.slot(index).units()) else { break };
-            units = more;
-            self.choose_one(index);
+            if chosen.units.checked_add(self.slot(index).units()).is_none() {
+                break;
+            }
+            chosen = self.choose_one(index, chosen);
         }
-        Ok(units)
+        Ok(chosen)
     }
 
-    /// Marks the dirty objects that a commit has to write, and returns their units.
-    fn choose_all(&mut self, delta_room: u32) -> Result<u16, EngineError<D>> {
+    /// Marks the dirty objects that a commit has to write.
+    fn choose_all(&mut self, delta_room: u32) -> Result<Chosen, EngineError<D>> {
         let mut room = delta_room;
         self.choose_where(&mut |engine, index, copy| {
             if copy.pins() == MUTABLE {
@@ -119,30 +128,30 @@ where
         })
     }
 
-    /// Marks the dirty objects that are picked, and returns their units.
+    /// Marks the dirty objects that are picked.
     ///
     /// # Errors
     ///
     /// Those of `picks`; [`Error::Interrupted`], before each slot.
-    pub(super) fn choose_where(&mut self, picks: Picks<'_, Self, EngineError<D>>) -> Result<u16, EngineError<D>> {
-        let mut units = 0u16;
+    pub(super) fn choose_where(&mut self, picks: Picks<'_, Self, EngineError<D>>) -> Result<Chosen, EngineError<D>> {
+        let mut chosen = Chosen::default();
         for index in self.changed() {
             self.safe_point()?;
             if let Some(copy) = self.dirty_copy(index)
                 && picks(self, index, copy)?
             {
-                units = units.saturating_add(self.choose_one(index));
+                chosen = self.choose_one(index, chosen);
             }
         }
-        Ok(units)
+        Ok(chosen)
     }
 
     /// Writes the objects that were chosen, or takes the choice back.
-    pub(super) fn write_chosen(&mut self, chosen: Result<u16, EngineError<D>>) -> Result<(), EngineError<D>> {
+    pub(super) fn write_chosen(&mut self, chosen: Result<Chosen, EngineError<D>>) -> Result<(), EngineError<D>> {
         let written = match chosen {
-            Ok(0) => return Ok(()),
-            Ok(units) => {
-                let written = self.write_batch(units);
+            Ok(Chosen { units: 0, .. }) => return Ok(()),
+            Ok(chosen) => {
+                let written = self.write_batch(chosen);
                 // Nothing refers to fresh places that were not written: the allocator forgets them.
                 self.space_stale |= written.is_err();
                 written
@@ -159,12 +168,14 @@ where
         written
     }
 
-    /// Writes the chosen objects in runs of adjoining places: in one if there is a free range for all of them, otherwise those that
-    /// were never written at their own places, and the others in as few ranges as they fit into.
-    fn write_batch(&mut self, units: u16) -> Result<(), EngineError<D>> {
+    /// Writes the chosen objects in runs of adjoining places: in one if their own places adjoin and were never written, or if there is a
+    /// free range for all of them; otherwise those that were never written at their own places, and the others in as few ranges
+    /// as they fit into.
+    fn write_batch(&mut self, chosen: Chosen) -> Result<(), EngineError<D>> {
         let splits = self.space.splits() && !fault!(WriteInPlace);
-        let together = if splits { self.space_allocate(units).ok() } else { None };
-        let mut fresh = together.map_or((0, 0), |place| (place, units));
+        let moves = splits && (chosen.written || !self.adjoin());
+        let together = if moves { self.space_allocate(chosen.units).ok() } else { None };
+        let mut fresh = together.map_or((0, 0), |place| (place, chosen.units));
         let mut run = Run::default();
         for index in self.changed() {
             let Some(resident) = self.resident(index).filter(|copy| copy.state() & state::BATCH != 0) else { continue };
@@ -199,6 +210,13 @@ where
             run.end = place + units;
         }
         self.write_run(run)
+    }
+
+    /// Whether the places of the chosen objects adjoin.
+    fn adjoin(&self) -> bool {
+        let mut places = self.chosen_from(0).map(|index| (self.slot(index).place(), self.slot(index).units()));
+        let first = places.next().map_or(0, |(place, units)| place + units);
+        places.try_fold(first, |end, (place, units)| (place == end).then_some(place + units)).is_some()
     }
 
     /// A fresh range for as many of the chosen objects from slot `first` on that were written before as the largest one holds, or,
@@ -250,7 +268,7 @@ where
                 self.drop_copy(index);
             }
             if fault!(RecordBeforeBlocks) {
-                self.choose_one(index);
+                self.choose_one(index, Chosen::default());
             }
             place += self.slot(index).units();
             next = index + 1;
