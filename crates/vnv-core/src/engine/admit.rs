@@ -363,7 +363,12 @@ where
         }
         let unknown = word & flag::UNWRITTEN != 0 || self.is_passing(word);
         if unknown && word & flag::HAS_ITEM == 0 {
-            self.space_return(entry.place(), entry.units());
+            // One that was written wears: the places go on rotating.
+            if word & flag::UNWRITTEN != 0 {
+                self.space_return(entry.place(), entry.units());
+            } else {
+                self.space_free(entry.place(), entry.units());
+            }
             self.release_slot(index, entry.generation(), word & flag::PENDING);
             return;
         }
