@@ -133,6 +133,7 @@ fn name(number: u32) -> Option<String> {
         11 => "commit of 50 objects",
         12 => "snapshot of 1,000 objects",
         13 => "snapshot of 1,000 objects that were synced",
+        14 => "snapshot after 200 were freed",
         _ => return None,
     };
     if number % 10 == 8 {

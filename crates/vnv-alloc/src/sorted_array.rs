@@ -243,7 +243,7 @@ impl Sorted<[Range]> {
         if len >= self.large as u32 { self.large_at } else { 0 }
     }
 
-    #[inline]
+    #[inline(never)]
     fn allocate_from(&mut self, from: u32, len: u32, align: u16) -> Option<u16> {
         // Often it is the front of the first range that comes into question.
         let at = if from == 0 { self.begin(len) } else { self.near };
@@ -319,7 +319,7 @@ impl Sorted<[Range]> {
         }
     }
 
-    #[inline]
+    #[inline(never)]
     fn free(&mut self, start: u32, len: u32) -> Result<(), RangeError> {
         let end = start + len;
         if len == 0 || end > u32::from(self.capacity) {

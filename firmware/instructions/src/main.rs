@@ -127,6 +127,12 @@ fn run() -> Option<()> {
     }
     measure(102, || heap.snapshot()).ok()?;
     measure(112, || heap.commit()).ok()?;
+    // More than there are pending places: the snapshot has a bitmap of freed slots.
+    for at in 300..500 {
+        let small = heap.get(many).ok()?[at];
+        heap.free(small).ok()?;
+    }
+    measure(142, || heap.snapshot()).ok()?;
     // SAFETY: taken once.
     fragmented(unsafe { &mut *addr_of_mut!(LISTED) })
 }

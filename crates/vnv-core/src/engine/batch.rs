@@ -214,9 +214,11 @@ where
 
     /// Whether the places of the chosen objects adjoin.
     fn adjoin(&self) -> bool {
-        let mut places = self.chosen_from(0).map(|index| (self.slot(index).place(), self.slot(index).units()));
-        let first = places.next().map_or(0, |(place, units)| place + units);
-        places.try_fold(first, |end, (place, units)| (place == end).then_some(place + units)).is_some()
+        let mut last = None;
+        self.chosen_from(0).all(|index| {
+            let (place, units) = (self.slot(index).place(), self.slot(index).units());
+            last.replace(place + units).is_none_or(|end| end == place)
+        })
     }
 
     /// A fresh range for as many of the chosen objects from slot `first` on that were written before as the largest one holds, or,

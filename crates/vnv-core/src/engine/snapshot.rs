@@ -165,19 +165,27 @@ where
     }
 
     fn snapshot_deaths(&self, sink: Sink<'_>) -> ControlFlow<()> {
-        let is_zombie = |index: &u16| {
-            *index < self.used
-                && self.word(*index) & (flag::DEAD | flag::PENDING) == flag::DEAD
-                && self.slot(*index).place() != NO_PLACE
+        let is_zombie = |index: u16| {
+            let entry = self.slot(index);
+            let word = self.copy_of(entry).map_or(entry.word(), Resident::word);
+            word & (flag::DEAD | flag::PENDING) == flag::DEAD && entry.place() != NO_PLACE
         };
-        for first in (0..self.entries.len().next_multiple_of(64) as u16).step_by(64) {
+        let mut changed = self.changed();
+        let mut next = changed.next();
+        for end in (64..=self.entries.len().next_multiple_of(64) as u16).step_by(64) {
             if self.safe_point().is_err() {
                 return ControlFlow::Break(());
             }
-            let slots = first..first + 64;
-            let bits =
-                slots.zip(0..).filter(|(index, _)| is_zombie(index)).fold(0u64, |bits, (_, bit)| bits | 1 << bit);
-            sink(&bits.to_le_bytes())?;
+            let mut bits = [0u8; 8];
+            while let Some(index) = next.filter(|index| *index < end) {
+                if let Some(byte) = bits.get_mut(usize::from(index / 8 % 8))
+                    && is_zombie(index)
+                {
+                    *byte |= 1 << (index % 8);
+                }
+                next = changed.next();
+            }
+            sink(&bits)?;
         }
         ControlFlow::Continue(())
     }
