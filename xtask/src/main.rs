@@ -11,7 +11,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use firmware::{App, Board, Cut};
 use std::process::ExitCode;
 use steps::Steps;
-use toolchain::{Need, TARGETS, miri_toolchain};
+use toolchain::{MSRV, Need, TARGETS, miri_toolchain};
 
 /// Build, test and try out vnv.
 ///
@@ -116,6 +116,8 @@ enum Command {
     Miri,
     /// Builds every library crate for bare-metal targets, with and without default features
     Nostd,
+    /// Checks the library crates with the oldest Rust that they promise (rust-version in Cargo.toml)
+    Msrv,
     /// Formatting, clippy and documentation, warnings denied
     Lint,
     /// The library's documentation, in target/doc
@@ -226,12 +228,14 @@ fn run(command: Option<&Command>) -> Result<bool> {
         Command::Boards { cuts } => boards(&mut steps, *cuts)?,
         Command::Miri => miri(&mut steps)?,
         Command::Nostd => nostd(&mut steps)?,
+        Command::Msrv => msrv(&mut steps)?,
         Command::Lint => lint(&mut steps)?,
         Command::Setup => toolchain::set_up(&mut steps)?,
         Command::Ci { full } => {
             lint(&mut steps)?;
             nostd(&mut steps)?;
             boards(&mut steps, if *full { 500 } else { 200 })?;
+            msrv(&mut steps)?;
             miri(&mut steps)?;
             steps.run("demo", "cargo", &["run", "--quiet", "--release", "-p", "demo"], &[])?;
             steps.run("deliberate faults", "cargo", &laboratory(&["--mutants"]), &[])?;
@@ -310,16 +314,34 @@ fn laboratory<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
     all
 }
 
+/// Whether something is missing that a step needs: then it fails in CI, and is skipped elsewhere.
+fn lacks(steps: &mut Steps, step: &str, needs: &[Need]) -> bool {
+    let missing = toolchain::missing(steps, needs);
+    match &missing {
+        Some(message) if std::env::var_os("CI").is_some() => steps.fail(step, message),
+        Some(message) => steps.skip(step, message),
+        None => {}
+    }
+    missing.is_some()
+}
+
+/// Checks the library crates with the oldest Rust that they promise, in a directory of its own.
+fn msrv(steps: &mut Steps) -> Result<()> {
+    if lacks(steps, "msrv", &[Need::Toolchain(MSRV)]) {
+        return Ok(());
+    }
+    let toolchain = format!("+{MSRV}");
+    let mut arguments = vec![&*toolchain, "check", "--quiet", "--all-features", "--target-dir", "target/msrv"];
+    arguments.extend(LIBRARIES.iter().chain(&["vnv-derive"]).flat_map(|package| ["-p", package]));
+    steps.run(&format!("msrv {MSRV}"), "cargo", &arguments, &[])?;
+    Ok(())
+}
+
 const FUZZED: [&str; 3] = ["image", "operations", "conversation"];
 
 /// Fuzzes each target from its seeds; what is found stays in `target/fuzz`.
 fn fuzz(steps: &mut Steps, only: Option<&str>, seconds: u32) -> Result<()> {
-    if let Some(message) = toolchain::missing(steps, &Need::fuzz()) {
-        if std::env::var_os("CI").is_some() {
-            steps.fail("fuzz", &message);
-        } else {
-            steps.skip("fuzz", &message);
-        }
+    if lacks(steps, "fuzz", &Need::fuzz()) {
         return Ok(());
     }
     if let Some(target) = only.filter(|target| !FUZZED.contains(target)) {
@@ -351,12 +373,7 @@ fn fuzz(steps: &mut Steps, only: Option<&str>, seconds: u32) -> Result<()> {
 
 fn miri(steps: &mut Steps) -> Result<()> {
     let toolchain = miri_toolchain();
-    if let Some(message) = toolchain::missing(steps, &[Need::Miri(toolchain.clone())]) {
-        if std::env::var_os("CI").is_some() {
-            steps.fail("miri", &message);
-        } else {
-            steps.skip("miri", &message);
-        }
+    if lacks(steps, "miri", &[Need::Miri(toolchain.clone())]) {
         return Ok(());
     }
     let toolchain = format!("+{toolchain}");

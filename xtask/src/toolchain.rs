@@ -12,12 +12,17 @@ pub fn miri_toolchain() -> String {
     std::env::var("VNV_MIRI_TOOLCHAIN").ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "nightly".into())
 }
 
+/// The oldest Rust that the library crates promise to work with.
+pub const MSRV: &str = env!("CARGO_PKG_RUST_VERSION");
+
 /// Something that a step cannot do without.
 pub enum Need {
     /// The precompiled `core` of a target.
     Target(&'static str),
     /// A component of the workspace's toolchain that brings a cargo command: component, command.
     Component(&'static str, &'static str),
+    /// A toolchain.
+    Toolchain(&'static str),
     /// A toolchain with `miri` and `rust-src`.
     Miri(String),
     /// A program that `cargo install` brings: package, cargo command.
@@ -32,7 +37,7 @@ impl Need {
         let mut needs = Self::lint();
         needs.extend(Self::bare_metal());
         needs.extend(Self::fuzz());
-        needs.push(Need::Tool("espflash"));
+        needs.extend([Need::Toolchain(MSRV), Need::Tool("espflash")]);
         needs
     }
 
@@ -56,6 +61,7 @@ impl Need {
         match self {
             Need::Target(target) => format!("target {target}"),
             Need::Component(component, _) => format!("component {component}"),
+            Need::Toolchain(toolchain) => format!("toolchain {toolchain}"),
             Need::Miri(toolchain) => format!("toolchain {toolchain} with miri and rust-src"),
             Need::Program(package, _) | Need::Tool(package) => package.to_string(),
         }
@@ -71,6 +77,7 @@ impl Need {
                 steps.output("cargo", &[command, "--version"]).is_some()
             }
             Need::Tool(program) => steps.output(program, &["--version"]).is_some(),
+            Need::Toolchain(toolchain) => steps.output("cargo", &[&format!("+{toolchain}"), "--version"]).is_some(),
             Need::Miri(toolchain) => {
                 let toolchain = format!("+{toolchain}");
                 steps.output("cargo", &[&toolchain, "miri", "--version"]).is_some()
@@ -92,6 +99,7 @@ impl Need {
             Need::Program(package, _) | Need::Tool(package) => vec!["install", "--locked", package],
             Need::Target(target) => vec!["target", "add", target],
             Need::Component(component, _) => vec!["component", "add", component],
+            Need::Toolchain(toolchain) => vec!["toolchain", "install", toolchain, "--profile", "minimal"],
             Need::Miri(toolchain) => {
                 let mut arguments = vec!["toolchain", "install", toolchain.as_str(), "--profile", "minimal"];
                 arguments.extend(["--component", "miri", "--component", "rust-src"]);
