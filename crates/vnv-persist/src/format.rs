@@ -95,12 +95,9 @@ where
         (Superblock::Valid, Superblock::Valid) => Ok((layout, None)),
         (Superblock::Valid, _) => Ok((layout, Some(1))),
         (_, Superblock::Valid) => Ok((layout, Some(0))),
-        (Superblock::Other { version, capacity }, _) | (_, Superblock::Other { version, capacity }) => {
-            Err(if version == crate::layout::FORMAT_VERSION {
-                OpenError::OtherLayout { capacity }
-            } else {
-                OpenError::Version(version)
-            })
+        (Superblock::Version(version), _) | (_, Superblock::Version(version)) => Err(OpenError::Version(version)),
+        (Superblock::Other(differs, image), _) | (_, Superblock::Other(differs, image)) => {
+            Err(OpenError::OtherLayout { differs, image })
         }
         (Superblock::Damaged, _) | (_, Superblock::Damaged) => Err(OpenError::Damaged(Damage::Superblock)),
         (Superblock::Blank, _) => Err(OpenError::Blank),

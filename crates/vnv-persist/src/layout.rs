@@ -1,6 +1,6 @@
 //! Where things lie in storage: superblock, log halves, reserves, data.
 
-use crate::open_error::{Damage, OpenError};
+use crate::open_error::{Damage, LayoutField, OpenError};
 use crate::record::read_array;
 use core::fmt::Debug;
 use vnv_core::block::CRC32;
@@ -241,18 +241,17 @@ impl Layout {
                 _ => OpenError::Damaged(Damage::Superblock),
             });
         }
-        let u16_at = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
-        let u32_at = |at: usize| u32::from(u16_at(at)) | u32::from(u16_at(at + 2)) << 16;
-        if u16_at(8) != FORMAT_VERSION {
-            return Err(OpenError::Version(u16_at(8)));
+        let version = field(bytes, 8) as u16;
+        if version != FORMAT_VERSION {
+            return Err(OpenError::Version(version));
         }
-        let sizes = (u16_at(16), u16_at(18) as u8, u16_at(20) as u8);
-        let row = u32::from(u16_at(22));
+        let sizes = (field(bytes, 16) as u16, field(bytes, 18) as u8, field(bytes, 20) as u8);
+        let row = field(bytes, 22);
         let base = RECORD_HEADER + 8 * u32::from(sizes.0) + 16 * u32::from(sizes.2);
-        let unit = u32::from(u16_at(10)).max(1);
-        let log_bytes = u32_at(24).saturating_sub(base.saturating_add(unit - 1) / unit * unit);
-        let options = Options { dirty_limit: u32_at(36), log_bytes, guards: 0 };
-        match Self::new(u32_at(12), row, sizes, options) {
+        let unit = field(bytes, 10).max(1);
+        let log_bytes = field(bytes, 24).saturating_sub(base.saturating_add(unit - 1) / unit * unit);
+        let options = Options { dirty_limit: field(bytes, 36), log_bytes, guards: 0 };
+        match Self::new(field(bytes, 12), row, sizes, options) {
             Ok(layout) if layout.to_superblock() == *bytes => Ok(layout),
             _ => Err(OpenError::Damaged(Damage::Superblock)),
         }
@@ -295,27 +294,60 @@ impl Layout {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Superblock {
     Valid,
-    /// A sound superblock of another layout.
-    Other {
-        version: u16,
-        capacity: u32,
-    },
+    /// A sound superblock of another layout: what differs, and its value there.
+    Other(LayoutField, u32),
+    /// A sound one of another version.
+    Version(u16),
     Blank,
     Foreign,
     Damaged,
 }
 
+/// What an image is formatted with, and where it stands in a superblock.
+const FIELDS: [(LayoutField, usize); 7] = [
+    (LayoutField::Capacity, 12),
+    (LayoutField::Row, 22),
+    (LayoutField::Objects, 16),
+    (LayoutField::Types, 18),
+    (LayoutField::Roots, 20),
+    (LayoutField::DirtyLimit, 36),
+    (LayoutField::LogHalf, 24),
+];
+
+/// A number in a superblock: the capacity and those behind the row have four bytes, the others two.
+fn field(bytes: &[u8; SUPERBLOCK], at: usize) -> u32 {
+    let mut number = [0; 4];
+    let len = if matches!(at, 12 | 24..) { 4 } else { 2 };
+    for (to, from) in number.iter_mut().zip(bytes.iter().skip(at).take(len)) {
+        *to = *from;
+    }
+    u32::from_le_bytes(number)
+}
+
 impl Superblock {
     pub fn read(bytes: &[u8; SUPERBLOCK], layout: &Layout) -> Self {
+        let program = layout.to_superblock();
         match Self::of(bytes) {
-            Self::Valid if *bytes == layout.to_superblock() => Self::Valid,
-            Self::Valid => {
-                let u16_at = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
-                let capacity = u32::from(u16_at(12)) | u32::from(u16_at(14)) << 16;
-                Self::Other { version: u16_at(8), capacity }
-            }
+            Self::Valid if *bytes == program => Self::Valid,
+            Self::Valid => Self::difference(bytes, &program),
             other => other,
         }
+    }
+
+    /// What differs first between two sound superblocks.
+    fn difference(image: &[u8; SUPERBLOCK], program: &[u8; SUPERBLOCK]) -> Self {
+        let version = field(image, 8) as u16;
+        if version != FORMAT_VERSION {
+            return Self::Version(version);
+        }
+        for (name, at) in FIELDS {
+            let value = field(image, at);
+            if value != field(program, at) {
+                return Self::Other(name, value);
+            }
+        }
+        // All else follows from these.
+        Self::Damaged
     }
 
     /// Without a layout to compare with: what says that it is a superblock is `Valid`.

@@ -29,7 +29,7 @@ pub use format::format;
 pub use heap::{Event, Heap};
 pub use inspect::Seen;
 pub use layout::{FORMAT_VERSION, Layout, LayoutError, Options};
-pub use open_error::{Damage, OpenError, Report};
+pub use open_error::{Damage, LayoutField, OpenError, Report};
 pub use power_fail::{Deferred, Outcome, PowerFail, ProtectError};
 pub use resume::{Arena, Resume, ResumeError};
 pub use roots::ROOT_NAME;

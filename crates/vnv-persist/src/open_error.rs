@@ -16,10 +16,12 @@ pub enum OpenError<E> {
     Foreign,
     /// The image was made by another version of the format.
     Version(u16),
-    /// The image was formatted for another capacity, row, dirty limit, log size or number of objects, types or roots.
+    /// The image was formatted with other sizes or options. The first one that differs:
     OtherLayout {
-        /// Capacity in bytes that the image was formatted for.
-        capacity: u32,
+        /// Which one.
+        differs: LayoutField,
+        /// Its value in the image.
+        image: u32,
     },
     /// No sound state can be recovered.
     Damaged(Damage),
@@ -27,6 +29,41 @@ pub enum OpenError<E> {
     Layout(LayoutError),
     /// The heap failed: the device, or too little RAM.
     Heap(Error<E>),
+}
+
+/// A size or option that an image is formatted with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum LayoutField {
+    /// Bytes of the storage.
+    Capacity,
+    /// Bytes that the part writes at once.
+    Row,
+    /// Slots of the object table.
+    Objects,
+    /// Rows of the type table.
+    Types,
+    /// Named roots.
+    Roots,
+    /// [`Options::dirty_limit`](crate::Options::dirty_limit).
+    DirtyLimit,
+    /// Bytes of a log half: the table, and [`Options::log_bytes`](crate::Options::log_bytes).
+    LogHalf,
+}
+
+impl fmt::Display for LayoutField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Capacity => "capacity",
+            Self::Row => "row size",
+            Self::Objects => "number of objects",
+            Self::Types => "number of types",
+            Self::Roots => "number of roots",
+            Self::DirtyLimit => "dirty limit",
+            Self::LogHalf => "size of a log half",
+        })
+    }
 }
 
 /// What is damaged.
@@ -56,9 +93,9 @@ impl<E: Debug> fmt::Display for OpenError<E> {
             Self::Version(version) => {
                 write!(f, "the image has format version {version}; this is version {FORMAT_VERSION}")
             }
-            Self::OtherLayout { capacity } => write!(
+            Self::OtherLayout { differs, image } => write!(
                 f,
-                "the image was formatted for another layout ({capacity} bytes); use the same sizes and options, which `vnv stat` shows, or format"
+                "the image was formatted with another {differs} ({image}); use the same sizes and options, which `vnv stat` shows, or format"
             ),
             Self::Damaged(damage) => write!(f, "the image is damaged ({damage:?}); nothing was changed"),
             Self::Layout(error) => fmt::Display::fmt(error, f),

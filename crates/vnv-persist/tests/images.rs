@@ -7,7 +7,7 @@ mod common;
 
 use common::{CAPACITY, OPTIONS, Ram, TestHeap, record};
 use proptest::prelude::*;
-use vnv_persist::{Durable, Error, Heap, Link, Memory, OpenError, Options, verify};
+use vnv_persist::{Durable, Error, Heap, LayoutField, Link, Memory, OpenError, Options, verify};
 use vnv_sim::TearStorage;
 
 fn survives(image: Vec<u8>) -> Result<(), TestCaseError> {
@@ -89,8 +89,17 @@ fn what_is_no_image_of_this_heap_is_refused_by_name() {
     assert_eq!(opened(image.clone(), OPTIONS), Ok(()));
     let mut larger = image.clone();
     larger.resize(2 * CAPACITY, 0);
-    assert!(matches!(opened(larger, OPTIONS), Err(OpenError::OtherLayout { capacity: 8192 })));
-    assert!(matches!(opened(image.clone(), Options::new(1024)), Err(OpenError::OtherLayout { .. })));
+    let other = |differs, image| Err(OpenError::OtherLayout { differs, image });
+    assert_eq!(opened(larger, OPTIONS), other(LayoutField::Capacity, CAPACITY as u32));
+    let limited = opened(image.clone(), Options { dirty_limit: 1024, ..OPTIONS });
+    assert_eq!(limited, other(LayoutField::DirtyLimit, OPTIONS.dirty_limit));
+    let logged = opened(image.clone(), OPTIONS.log_bytes(OPTIONS.log_bytes + 8));
+    assert!(matches!(logged, Err(OpenError::OtherLayout { differs: LayoutField::LogHalf, .. })));
+    let mut memory = Memory::<7, 4, 2, 2, 64>::new();
+    let heap: Result<Heap<'_, _, _>, _> = Heap::open(TearStorage::from_image(image.clone(), 8), &mut memory, OPTIONS);
+    let objects = heap.err().unwrap();
+    assert!(matches!(objects, OpenError::OtherLayout { differs: LayoutField::Objects, .. }));
+    assert!(objects.to_string().contains("another number of objects ("), "{objects}");
     assert!(matches!(opened(image[..64].to_vec(), OPTIONS), Err(OpenError::Layout(_))));
     // A lost superblock is repaired from its copy.
     let mut torn = image.clone();
