@@ -18,6 +18,8 @@ pub const QUEUE_HANDLE: usize = 328;
 const TYPES: usize = 3;
 /// Items that may be freed and not yet reusable, in a queue that is committed now and then.
 const FREED: usize = 10;
+/// Blocks of old items that wait for a commit: with fewer the heap commits for want of room, with more there is less for the dirty limit.
+const WAITING: u32 = 5;
 /// Slots of a short queue whose generations are used up in 10,000 iterations: 4,095 objects each.
 const RETIRED: usize = 3;
 /// Slots besides those of items: one of the table itself, one per type, ring and queue.
@@ -35,7 +37,7 @@ pub type QueueHeap<'m, D, P> = Heap<'m, D, QueueMemory, P, SortedArray<4>, Sorte
 #[cfg(target_pointer_width = "32")]
 const _: () = assert!(size_of::<Memory<{ TYPES + 2 }, 4, TYPES, 1, 0>>() <= 8 * (TYPES + 2) + 4 * 4 + FIXED);
 #[cfg(target_pointer_width = "32")]
-const _: () = assert!(size_of::<QueueHeap<'_, (), vnv_persist::Adaptive>>() <= QUEUE_HANDLE);
+const _: () = assert!(size_of::<QueueHeap<'_, (), vnv_persist::Adaptive>>() == QUEUE_HANDLE);
 
 /// RAM of a queue of a certain length: as many slots and pending places as it needs, and the rest of the 4,096 bytes as arena.
 pub struct QueueMemory {
@@ -77,9 +79,10 @@ impl QueueMemory {
     pub const fn options(&self, length: usize, committed: bool) -> Options {
         const LOG: u32 = 64;
         let logs = 2 * (24 + 8 * self.slots as u32 + 16 + 8 + LOG);
-        let items = length as u32 + 2 + if committed { 5 } else { 0 };
-        // Blocks of the items, of one more because of holes, and of five if old ones wait for a commit, the ring in two places, the queue likewise, the schemas.
-        let data = (ITEM as u32 + 8) * items + 2 * (8 + 4 * items + 7) + 2 * 16 + 136;
+        let items = length as u32 + 2;
+        // Blocks of the items, of one more because of holes, and of old ones that wait for a commit; the ring in two places, the queue likewise, the schemas.
+        let blocks = items + if committed { WAITING } else { 0 };
+        let data = (ITEM as u32 + 8) * blocks + 2 * (8 + 4 * items + 7) + 2 * 16 + 136;
         let room = (QUEUE_CAPACITY - 128 - logs - data) / 2;
         // The arena full of dirty items, and an entry for each slot.
         let most = 8 * (self.words() + self.slots) as u32;

@@ -76,7 +76,7 @@ pub unsafe trait OffsetAllocator {
     /// Units of the largest allocation that would succeed with `align` 1.
     fn largest_free(&self) -> u16;
 
-    /// `false` if free ranges were forgotten for want of nodes; [`rebuild`](Self::rebuild) brings them back.
+    /// `false` if free ranges were forgotten for want of room; [`rebuild`](Self::rebuild) brings them back.
     fn is_complete(&self) -> bool {
         true
     }

@@ -16,11 +16,12 @@ mod bare {
 
     struct Bytes;
 
-    /// The heap of an 8 KiB part: 34 slots, 16 pending places, 6 types, 4 roots, 12 nodes per allocator.
+    /// The heap of an 8 KiB part: 34 slots, 16 pending places, 6 types, 4 roots, 12 free ranges per allocator.
     type SmallMemory = Memory<34, 16, 6, 4, 0>;
     type SmallHeap = Heap<'static, Bytes, SmallMemory, Clock, SortedArray<12>, SortedArray<12>>;
     /// All its RAM besides resident objects, which take 16 bytes each and their own.
     const SMALL: usize = size_of::<SmallMemory>() + size_of::<SmallHeap>();
+    const _: () = assert!(SMALL == 864, "the README says otherwise");
     const _: () = assert!(SMALL + 8 * 16 <= 1024, "with eight resident objects the heap's own RAM is above 1 KiB");
 
     impl ReadStorage for Bytes {

@@ -282,7 +282,10 @@ where
             resident.update(|header| header.state &= !state::DIRTY);
             // After an alarm it is tried again.
             if !matches!(error, Error::Interrupted) {
+                let behind = self.cursor;
                 self.free(index);
+                // The next one goes elsewhere: a row may not take writes any more.
+                self.cursor = behind;
             }
         }
         written

@@ -1,4 +1,4 @@
-//! Several dirty objects in one burst, into neighbouring fresh places.
+//! Several dirty objects in one burst, into neighbouring places: fresh ones, or their own where they were never written.
 
 use super::residents::Candidates;
 use super::{Engine, EngineError};
@@ -47,7 +47,8 @@ where
     /// Syncs every dirty object, in as few writes as possible; with `delta_room` > 0, partly changed slices whose
     /// deltas fit into so many bytes stay dirty, for the record.
     ///
-    /// Cost: one write if one range of fresh places is found for all, else up to one per object.
+    /// Cost: one write if one range of fresh places is found for all, or none was written before and their places adjoin; else up to one
+    /// per object.
     ///
     /// # Errors
     ///
@@ -173,7 +174,8 @@ where
     /// as they fit into.
     fn write_batch(&mut self, chosen: Chosen) -> Result<(), EngineError<D>> {
         let splits = self.space.splits() && !fault!(WriteInPlace);
-        let moves = splits && (chosen.written || !self.adjoin());
+        // Behind a write that failed the places are others: a row may not take writes any more.
+        let moves = splits && (chosen.written || self.space_stale || !self.adjoin());
         let together = if moves { self.space_allocate(chosen.units).ok() } else { None };
         let mut fresh = together.map_or((0, 0), |place| (place, chosen.units));
         let mut run = Run::default();
@@ -212,7 +214,7 @@ where
         self.write_run(run)
     }
 
-    /// Whether the places of the chosen objects adjoin.
+    /// Whether the places of the chosen objects adjoin in the order of their slots, in which they are written.
     fn adjoin(&self) -> bool {
         let mut last = None;
         self.chosen_from(0).all(|index| {

@@ -54,7 +54,7 @@ where
         self.space_known(units).ok_or(Error::StorageFull)
     }
 
-    /// Gives a place back that was never written: it is the next one to be taken, if it was the last one.
+    /// Gives a place back that was never written, or by a write that failed: it is the next one to be taken, if it was the last one.
     pub(super) fn space_return(&mut self, place: u16, units: u16) {
         let offset = place.wrapping_sub(self.geometry.data_start);
         if offset.wrapping_add(units) == self.cursor {

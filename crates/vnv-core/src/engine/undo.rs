@@ -123,7 +123,7 @@ where
             *row = TypeInfo::EMPTY;
         }
         if word & flag::UNWRITTEN != 0 {
-            self.space_free(entry.place(), entry.units());
+            self.space_return(entry.place(), entry.units());
             self.change_slot(index, |entry| entry.place = NO_PLACE);
             self.set_flags(index, flag::DEAD, flag::UNWRITTEN | flag::OWNED);
         } else {
