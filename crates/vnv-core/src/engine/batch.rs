@@ -1,4 +1,5 @@
-//! Several dirty objects in one burst, into neighbouring places: fresh ones, or their own where they were never written.
+//! Several dirty objects in one burst, into neighbouring places: fresh ones, or, to make room, their own where they were never
+//! written.
 
 use super::residents::Candidates;
 use super::{Engine, EngineError};
@@ -23,8 +24,8 @@ type Picks<'p, Engine, E> = &'p mut dyn FnMut(&Engine, u16, Resident) -> Result<
 #[derive(Clone, Copy, Default)]
 pub(super) struct Chosen {
     units: u16,
-    /// Some have been written before.
-    written: bool,
+    /// They go to another range: some have been written before, or the places are to rotate.
+    moves: bool,
 }
 
 /// A run of adjoining blocks.
@@ -47,8 +48,7 @@ where
     /// Syncs every dirty object, in as few writes as possible; with `delta_room` > 0, partly changed slices whose
     /// deltas fit into so many bytes stay dirty, for the record.
     ///
-    /// Cost: one write if one range of fresh places is found for all, or none was written before and their places adjoin; else up to one
-    /// per object.
+    /// Cost: one write if one range of fresh places is found for all, else up to one per object.
     ///
     /// # Errors
     ///
@@ -95,8 +95,8 @@ where
     fn choose_one(&mut self, index: u16, chosen: Chosen) -> Chosen {
         let Some(resident) = self.resident(index) else { return chosen };
         resident.update(|header| header.state |= state::BATCH);
-        let written = chosen.written || resident.word() & flag::UNWRITTEN == 0;
-        Chosen { units: chosen.units.saturating_add(self.slot(index).units()), written }
+        let moves = chosen.moves || resident.word() & flag::UNWRITTEN == 0;
+        Chosen { units: chosen.units.saturating_add(self.slot(index).units()), moves }
     }
 
     /// Marks dirty objects that the policy picks, as long as the batch, which has some already, is shorter than `most` bytes.
@@ -135,7 +135,9 @@ where
     ///
     /// Those of `picks`; [`Error::Interrupted`], before each slot.
     pub(super) fn choose_where(&mut self, picks: Picks<'_, Self, EngineError<D>>) -> Result<Chosen, EngineError<D>> {
-        let mut chosen = Chosen::default();
+        // The farther the places rotate, the longer it takes until an object comes back to one that it left: a copy that stands there
+        // would look right if the part dropped the write.
+        let mut chosen = Chosen { units: 0, moves: true };
         for index in self.changed() {
             self.safe_point()?;
             if let Some(copy) = self.dirty_copy(index)
@@ -169,13 +171,13 @@ where
         written
     }
 
-    /// Writes the chosen objects in runs of adjoining places: in one if their own places adjoin and were never written, or if there is a
-    /// free range for all of them; otherwise those that were never written at their own places, and the others in as few ranges
+    /// Writes the chosen objects in runs of adjoining places: in one if their own places will do and adjoin, or if there is a free range
+    /// for all of them; otherwise those that were never written at their own places, and the others in as few ranges
     /// as they fit into.
     fn write_batch(&mut self, chosen: Chosen) -> Result<(), EngineError<D>> {
         let splits = self.space.splits() && !fault!(WriteInPlace);
         // Behind a write that failed the places are others: a row may not take writes any more.
-        let moves = splits && (chosen.written || self.space_stale || !self.adjoin());
+        let moves = splits && (chosen.moves || self.space_stale || !self.adjoin());
         let together = if moves { self.space_allocate(chosen.units).ok() } else { None };
         let mut fresh = together.map_or((0, 0), |place| (place, chosen.units));
         let mut run = Run::default();
