@@ -65,7 +65,7 @@ impl BusCost {
     /// With the processor's share of a snapshot: `cpu_ns` nanoseconds, and `cpu_byte_ps` picoseconds for each of its bytes.
     ///
     /// On rv32imc, with `opt-level = "s"`, 7,000 instructions, 24 for each slot of the table and 210 for each byte cover all that was measured;
-    /// most for each byte take the entries of small objects that were synced. Guards in a resume record and a bitmap of freed slots were not
+    /// most for each byte take the entries of small objects that were synced. Guards in a resume record were not
     /// measured. The end of a commit, which an alarm has to wait for, takes about 34 for each slot and 850 for each pending place (`docs`,
     /// Measuring).
     #[must_use]

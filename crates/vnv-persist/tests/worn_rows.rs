@@ -81,6 +81,30 @@ fn new_objects_are_written_elsewhere_by_the_next_commit() {
     assert_eq!((*heap.get(&first).unwrap(), *heap.get(&others[1]).unwrap()), ([1; 16], [8; 16]));
 }
 
+/// The same for a burst that makes room: it stays at the places of new objects as long as nothing fails.
+#[test]
+fn room_is_made_elsewhere_by_the_next_try() {
+    let (mut memory, worn) = (Ram::new(), Worn::default());
+    let heap = heap(&mut memory, &worn);
+    let mut all = vec![heap.allocate([0u32; 32]).unwrap()];
+    heap.commit().unwrap();
+    worn.armed.set(true);
+    let mut failed = 0;
+    for number in 1..11 {
+        all.push(heap.allocate([number; 32]).unwrap_or_else(|error| {
+            assert_eq!(error, Error::Device(WriteError));
+            failed += 1;
+            heap.allocate([number; 32]).unwrap()
+        }));
+    }
+    assert_eq!(failed, 1);
+    heap.commit().unwrap();
+    heap.evict_all().unwrap();
+    for (number, value) in (0..).zip(&all) {
+        assert_eq!(*heap.get(value).unwrap(), [number; 32]);
+    }
+}
+
 /// Objects above the dirty limit are written through by `allocate`.
 #[test]
 fn a_large_object_is_written_elsewhere_by_the_next_try() {
