@@ -20,13 +20,13 @@ pub type Store<'m, D, P> = Heap<'m, D, StoreMemory, P, SortedArray<24>, SortedAr
 pub const STORE_OPTIONS: Options = Options::new(11_878).log_bytes(4096);
 
 /// Bytes of the handle on a 32-bit target, its storage apart.
-pub const STORE_HANDLE: usize = 1952;
+pub const STORE_HANDLE: usize = 1400;
 
 // On the targets that the limits are for: handles and pointers are larger elsewhere.
 #[cfg(target_pointer_width = "32")]
 const _: () = {
     assert!(size_of::<StoreMemory>() + STORE_HANDLE <= STORE_RAM);
-    assert!(size_of::<Store<'_, (), vnv_persist::Adaptive>>() <= STORE_HANDLE);
+    assert!(size_of::<Store<'_, (), vnv_persist::Adaptive>>() == STORE_HANDLE);
     assert!(size_of::<Store<'_, (), vnv_persist::Clock>>() <= STORE_HANDLE);
     assert!(size_of::<Store<'_, (), vnv_persist::FirstFound>>() <= STORE_HANDLE);
 };
