@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Subject, cases, every_call_may_fail, every_commit_point_is_legal, fills_and_empties, live, step};
+use common::{Subject, tests_of};
 use proptest::prelude::*;
 use vnv_collections::{List, OpenList, Store, StoreError};
 use vnv_persist::{Error, Heap, Link, Memory, Options};
@@ -153,31 +153,7 @@ fn script() -> Vec<Op> {
     script
 }
 
-#[test]
-fn every_call_of_an_operation_may_fail() {
-    every_call_may_fail::<Subjected>(&script());
-}
-
-#[test]
-#[cfg_attr(miri, ignore = "hundreds of images")]
-fn every_commit_point_is_a_legal_state() {
-    every_commit_point_is_legal::<Subjected>(&script());
-}
-
-#[test]
-#[cfg_attr(miri, ignore = "hundreds of operations")]
-fn a_full_heap_is_an_error_and_no_harm() {
-    fills_and_empties::<Subjected>(Op::PushBack, |number| if number % 2 == 0 { Op::PopFront } else { Op::PopBack });
-}
-
-proptest! {
-    #![proptest_config(cases(1000))]
-
-    #[test]
-    fn lives(steps in prop::collection::vec(step::<Subjected>(), 0..if cfg!(miri) { 6 } else { 120 })) {
-        live::<Subjected>(&steps);
-    }
-}
+tests_of!(Subjected, script(), Op::PushBack, |number| if number % 2 == 0 { Op::PopFront } else { Op::PopBack });
 
 #[test]
 fn what_is_not_kept_is_freed() {
