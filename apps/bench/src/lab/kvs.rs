@@ -1,5 +1,6 @@
 //! The key-value store.
 
+use super::all_uses::AllUses;
 use super::clairvoyant;
 use super::cost::Traffic;
 use super::counting::Counting;
@@ -146,6 +147,7 @@ fn add_heap<P: Policy + Default + 'static>(system: &str, jobs: &mut Jobs, scale:
 /// The rows of the store.
 pub fn jobs(jobs: &mut Jobs, scale: Scale) {
     crate::for_each_policy!(add_heap(jobs, scale));
+    add_heap::<AllUses>("vnv/all-uses", jobs, scale);
     for page in PAGES {
         add_orders(jobs, scale, format!("paged-{page}"), move |sizes, access, length| {
             let medium = Counting::new(STORE_CAPACITY);

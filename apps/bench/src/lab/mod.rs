@@ -1,5 +1,6 @@
 //! The laboratory: workloads on a counting storage and on a simulated chip, beside the figures of earlier systems.
 
+pub mod all_uses;
 pub mod clairvoyant;
 pub mod cost;
 pub mod counting;
