@@ -134,6 +134,11 @@ fn name(number: u32) -> Option<String> {
         12 => "snapshot of 1,000 objects",
         13 => "snapshot of 1,000 objects that were synced",
         14 => "snapshot after 200 were freed",
+        15 => "resume record without guards",
+        16 => "resume record with 64 shared guards",
+        17 => "resume record with 64 shared guards, and back",
+        18 => "resume record with 64 mutable guards",
+        19 => "resume record with 64 mutable guards, and back",
         _ => return None,
     };
     if number % 10 == 8 {

@@ -69,9 +69,23 @@ fn main() -> ExitCode {
             2
         }
     };
-    // Whoever reads it may have seen enough.
-    let _ = std::io::stdout().write_all(out.as_bytes());
-    ExitCode::from(code)
+    match std::io::stdout().write_all(out.as_bytes()).and_then(|()| std::io::stdout().flush()) {
+        // Whoever reads it may have seen enough.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            eprintln!("vnv: cannot write the output: {error}");
+            ExitCode::from(2)
+        }
+        _ => ExitCode::from(code),
+    }
+}
+
+/// 1 if the image is damaged anywhere; what is damaged is told on standard error, besides what `told` says.
+fn damage(path: &Path, told: Option<&String>) -> Result<u8> {
+    let verdict = verify(&Image::read(path)?)?;
+    for line in verdict.damage.iter().filter(|line| Some(*line) != told) {
+        eprintln!("vnv: damaged: {line}");
+    }
+    Ok(u8::from(!verdict.damage.is_empty() || told.is_some()))
 }
 
 /// What `read` makes of an image; that it is damaged is told on `out`.
@@ -103,7 +117,7 @@ fn run(command: Command, out: &mut String) -> Result<u8> {
                     }
                 }
             }
-            Ok(0)
+            damage(&image, None)
         }
         Command::Verify { image, map } => {
             let Some(verdict) = read_or_tell(&image, out, verify)? else { return Ok(1) };
@@ -138,7 +152,7 @@ fn run(command: Command, out: &mut String) -> Result<u8> {
             } else {
                 out.push_str(&contents.text())
             }
-            Ok(u8::from(contents.damage.is_some()))
+            damage(&image, contents.damage.as_ref())
         }
         Command::Diff { old, new } => {
             let (old, new) = (read_or_tell(&old, out, Contents::of)?, read_or_tell(&new, out, Contents::of)?);

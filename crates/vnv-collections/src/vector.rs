@@ -156,7 +156,8 @@ impl<'s, T: Durable + Named + Copy + Default, S: Store> OpenVector<'s, T, S> {
         self.store.get_range_mut(items, range)
     }
 
-    /// The elements as a slice. While its guard is open, the vector cannot be changed.
+    /// The elements as a slice. While its guard is open, this handle cannot change the vector. Another handle to it cannot change the elements or move
+    /// them (`AlreadyBorrowed`), but may make the vector shorter: the slice stays as long as it was.
     ///
     /// # Errors
     ///

@@ -2,12 +2,14 @@
 
 use core::fmt;
 
-/// Why an operation failed. The heap is as it was before; nothing is lost.
+/// Why an operation failed. The heap is as it was before; nothing is lost. The exception is a commit, also that of a transaction, that the
+/// device fails: the changes stand in RAM, together, and the next commit makes them durable. Do not make them again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Error<E> {
-    /// The device failed; the operation can be tried again.
+    /// The device failed; the operation can be tried again. Behind the commit of a transaction it is the heap's `commit` that is: its
+    /// changes stand.
     Device(E),
     /// The handle names an object that was freed.
     Stale,
@@ -59,7 +61,12 @@ pub enum Error<E> {
 impl<E: fmt::Debug> fmt::Display for Error<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self {
-            Self::Device(error) => return write!(f, "the storage device failed: {error:?}; try again"),
+            Self::Device(error) => {
+                return write!(
+                    f,
+                    "the storage device failed: {error:?}; try again (after a transaction's commit: commit the heap, its changes stand)"
+                );
+            }
             Self::Damaged { index } => return write!(f, "object {index} is damaged in storage"),
             Self::Stale => "the handle names an object that was freed",
             Self::TypeMismatch => "the object is of another type or layout; see the chapter on migration",

@@ -10,7 +10,7 @@ pub fn expand(input: &DeriveInput, data: &DataEnum, attributes: &Attributes) -> 
     let Some(tag) = attributes.tag.as_ref().filter(|_| !attributes.repr_c) else {
         return Err(Error::new_spanned(
             ident,
-            "a durable enum needs an integer representation, such as `#[repr(u8)]`: its tag is stored",
+            "a durable enum needs an integer representation alone, such as `#[repr(u8)]`, without `C`: its tag is stored",
         ));
     };
     if !input.generics.params.is_empty() {

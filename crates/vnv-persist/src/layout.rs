@@ -63,6 +63,8 @@ pub enum LayoutError {
     BadRow,
     /// The dirty limit does not even hold a snapshot of one small object.
     DirtyLimitTooSmall,
+    /// The dirty limit is above 16 MiB.
+    DirtyLimitTooLarge,
 }
 
 impl core::fmt::Display for LayoutError {
@@ -73,6 +75,7 @@ impl core::fmt::Display for LayoutError {
             }
             Self::BadRow => "the row size is not a power of two up to 4096",
             Self::DirtyLimitTooSmall => "the dirty limit does not hold a snapshot of one object: raise it",
+            Self::DirtyLimitTooLarge => "the dirty limit is above 16 MiB: lower it",
         })
     }
 }
@@ -122,8 +125,11 @@ impl Layout {
         let log_half = round_up(round_up(base, unit).saturating_add(options.log_bytes), unit);
         let reserve = round_up(options.dirty_limit, unit);
         let fixed = snapshot_fixed(objects) + Geometry::resume_fixed(options.guards);
-        if options.dirty_limit < fixed + 24 || options.dirty_limit > 1 << 24 {
+        if options.dirty_limit < fixed + 24 {
             return Err(LayoutError::DirtyLimitTooSmall);
+        }
+        if options.dirty_limit > 1 << 24 {
+            return Err(LayoutError::DirtyLimitTooLarge);
         }
         let superblocks = 2 * round_up(SUPERBLOCK as u32, unit);
         let data_start =

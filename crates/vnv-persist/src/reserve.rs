@@ -10,7 +10,7 @@ use core::fmt::Debug;
 use core::ops::ControlFlow;
 use vnv_alloc::OffsetAllocator;
 use vnv_core::block::{BlockCrc, BlockHeader, GRANULE, HEADER, Identity};
-use vnv_core::engine::{Engine, PARTIAL, SAFE_POINT_BYTES};
+use vnv_core::engine::{Engine, KEPT_BYTES, PARTIAL, SAFE_POINT_BYTES};
 use vnv_core::{Error, Policy};
 use vnv_storage::{Device, Sink, buffered, fault};
 
@@ -34,6 +34,7 @@ where
     let plan = engine.prepare_snapshot()?;
     let no_roots = fault!(SnapshotWithoutRoots);
     let root_count = roots.recorded(false).filter(|_| !no_roots).count();
+    let kept = if tail { engine.count_kept() } else { 0 };
     // What follows the header: twice the same, once for the checksum, once for the storage.
     let body = |engine: &Engine<'_, D, P, R, S>, sink: Sink<'_>| {
         engine.snapshot_entries(plan, sink)?;
@@ -41,9 +42,9 @@ where
             sink(root)?;
         }
         engine.snapshot_payload(plan, sink)?;
-        if tail { engine.resume_tail(sink) } else { ControlFlow::Continue(()) }
+        if tail { engine.resume_tail(kept, sink) } else { ControlFlow::Continue(()) }
     };
-    let tail_bytes = if tail { engine.resume_tail_bytes() } else { 0 };
+    let tail_bytes = if tail { 2 + KEPT_BYTES * u32::from(kept) } else { 0 };
     let header = RecordHeader {
         kind,
         roots: root_count as u8,

@@ -90,6 +90,7 @@ where
             if let Err(error) = result {
                 (resume.failed)(error);
             }
+            engine.settle_arena();
             true
         });
         done.unwrap_or(false)

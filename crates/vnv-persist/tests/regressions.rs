@@ -270,3 +270,63 @@ fn nothing_is_left_of_a_heap_that_was_formatted_over() {
         storage = heap.into_device();
     }
 }
+
+/// A transaction that was given up had left less room for the next one, which failed for ever: nobody committed.
+#[test]
+fn a_transaction_that_was_given_up_does_not_stand_in_the_way() {
+    type Ram = Memory<40, 8, 4, 2, 200>;
+    type Kept<'m> = Heap<'m, RamStorage<8192>, Ram>;
+    fn add(heap: &Kept<'_>, links: &[Link<[u32; 24]>]) -> Result<(), Error<vnv_storage::RamError>> {
+        let transaction = heap.transaction()?;
+        for link in links {
+            transaction.get_mut(*link)?[0] += 1;
+        }
+        transaction.commit().map(|_| ())
+    }
+    let mut memory = Ram::new();
+    let heap = Kept::format(RamStorage::new(), &mut memory, Options::new(300)).unwrap();
+    let links: Vec<Link<[u32; 24]>> = (0..12).map(|_| heap.allocate([0; 24]).unwrap().into_link()).collect();
+    heap.commit().unwrap();
+    let transaction = heap.transaction().unwrap();
+    for link in &links[..5] {
+        transaction.get_mut(*link).unwrap()[0] = 99;
+    }
+    drop(transaction);
+    let commits = heap.sequence();
+    assert_eq!(add(&heap, &links[..5]), Err(Error::PendingFull));
+    assert_eq!(heap.sequence(), commits, "nothing is committed inside a transaction");
+    assert_eq!(add(&heap, &links[..5]), Ok(()), "the next one begins with a commit");
+    assert_eq!(heap.sequence(), commits + 2);
+    assert_eq!(heap.get(links[0]).unwrap()[0], 1);
+    // One that is too large for any commit is refused each time.
+    assert_eq!(add(&heap, &links), Err(Error::PendingFull));
+    for _ in 0..3 {
+        assert_eq!(add(&heap, &links), Err(Error::PendingFull));
+    }
+    assert_eq!(add(&heap, &links[..5]), Ok(()));
+}
+
+/// Setting a root to what it is was a change, and removing one that is not there needed a free one.
+#[test]
+fn a_root_that_stays_as_it_is_costs_nothing() {
+    let mut memory = Small::new();
+    let heap: TestHeap<'_> = Heap::format(Device::new(), &mut memory, OPTIONS).unwrap();
+    let value = heap.allocate(7u32).unwrap().into_link();
+    for name in 0..16 {
+        match heap.set_root(&format!("{name}"), Some(value)) {
+            Ok(()) => {}
+            Err(error) => {
+                assert_eq!(error, Error::RootsFull);
+                break;
+            }
+        }
+    }
+    heap.commit().unwrap();
+    let (dirty, sequence) = (heap.dirty_bytes().unwrap(), heap.sequence());
+    heap.set_root("0", Some(value)).unwrap();
+    heap.set_root::<u32>("absent", None).unwrap();
+    assert_eq!(heap.set_root::<u32>("", None), Err(Error::BadName));
+    assert_eq!((heap.dirty_bytes().unwrap(), heap.sequence()), (dirty, sequence));
+    heap.commit().unwrap();
+    assert_eq!(heap.sequence(), sequence);
+}

@@ -3,9 +3,11 @@
 #![no_std]
 #![no_main]
 
+use core::array::from_fn;
 use core::hint::black_box;
 use core::ptr::addr_of_mut;
-use vnv_persist::{Durable, Heap, Link, Memory, Options, Owned};
+use core::sync::atomic::{AtomicBool, Ordering};
+use vnv_persist::{Arena, Durable, Heap, Link, Memory, Options, Outcome, Owned, PowerFail, Resume, ResumeError};
 use vnv_storage::Device;
 use vnv_storage::embedded_storage::{ReadStorage, Storage};
 
@@ -73,6 +75,21 @@ type Ram = Memory<1100, 64, 4, 2, 16000>;
 type Listed = Memory<1100, 1100, 4, 2, 16000>;
 type Measured = Heap<'static, Bytes, Ram>;
 
+/// Guards that are open when power fails.
+const GUARDS: usize = 64;
+/// What the handler says: the arena was lost.
+static LOST: AtomicBool = AtomicBool::new(false);
+static RESUMING: PowerFail = PowerFail::new().with_resume(Resume { persisted, failed });
+
+fn persisted(_: *mut u8, _: usize) -> Arena {
+    if LOST.load(Ordering::Relaxed) { Arena::Lost } else { Arena::Kept }
+}
+
+fn failed(_: ResumeError) -> ! {
+    mark(u32::MAX - 3);
+    stop()
+}
+
 static mut MEMORY: Ram = Ram::new();
 static mut LISTED: Listed = Listed::new();
 
@@ -134,7 +151,39 @@ fn run() -> Option<()> {
     }
     measure(142, || heap.snapshot()).ok()?;
     // SAFETY: taken once.
-    fragmented(unsafe { &mut *addr_of_mut!(LISTED) })
+    fragmented(unsafe { &mut *addr_of_mut!(LISTED) })?;
+    // SAFETY: that heap is gone.
+    resumed(unsafe { &mut *addr_of_mut!(LISTED) })
+}
+
+/// Power fails while guards are open, and the program is resumed.
+#[inline(never)]
+fn resumed(memory: &'static mut Listed) -> Option<()> {
+    let options = Options::new(48 * 1024).log_bytes(2048).guards(GUARDS as u16);
+    let heap: Heap<'static, Bytes, Listed> = Heap::format(Bytes, memory, options).ok()?;
+    let mut many = [Link::NULL; 1000];
+    for link in &mut many {
+        *link = heap.allocate(7u32).ok()?.into_link();
+    }
+    heap.commit().ok()?;
+    let guarded = || many.iter().step_by(1000 / GUARDS);
+    // SAFETY: the program stands still meanwhile.
+    let fail = |number: u32| (measure(number, || unsafe { RESUMING.enter() }) == Outcome::Saved).then_some(());
+    let measured = RESUMING.protect(&heap, || {
+        fail(152)?;
+        let shared: [_; GUARDS] = from_fn(|at| heap.get(*guarded().nth(at)?).ok());
+        fail(162)?;
+        LOST.store(true, Ordering::Relaxed);
+        fail(172)?;
+        LOST.store(false, Ordering::Relaxed);
+        drop(shared);
+        let mutable: [_; GUARDS] = from_fn(|at| heap.get_mut(*guarded().nth(at)?).ok());
+        fail(182)?;
+        LOST.store(true, Ordering::Relaxed);
+        fail(192)?;
+        (mutable.iter().all(|guard| guard.as_ref().is_some_and(|value| **value == 7))).then_some(())
+    });
+    measured.ok()?
 }
 
 /// Arena and storage of 1,000 objects with up to 16 free ranges each: all are written in one burst, and every second one of the last

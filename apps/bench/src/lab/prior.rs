@@ -107,7 +107,8 @@ pub fn beside(prior: &[Row], row: &Row) -> Option<Row> {
     // Commits are held against the plain workload: the earlier systems know none.
     let parameters: Vec<&str> = row.parameters.split(';').filter(|part| !part.starts_with("commit=")).collect();
     let parameters = parameters.join(";");
-    let same = |other: &&Row| other.bench == row.bench && other.parameters == parameters;
+    let same =
+        |other: &&Row| other.bench == row.bench && other.parameters == parameters && other.iterations == row.iterations;
     let like = prior.iter().filter(same).find(|other| other.system == row.system);
     let best = || {
         let heaps = prior.iter().filter(same).filter(|other| other.system.starts_with("vnv-heap"));
@@ -134,6 +135,8 @@ mod tests {
         assert_eq!(beside(&row("vnv/clock", "access=random;commit=100")), Some(("vnv-heap/default".into(), 7864.0)));
         assert_eq!(beside(&row("paged-64", "access=random")), Some(("paged-64".into(), 31_926.0)));
         assert_eq!(beside(&row("vnv/clock", "access=other")), None);
+        let quick = Row::new("kvs", "paged-64", "access=random", 400, &[], 1.0);
+        assert_eq!(beside(&quick), None, "fewer updates are held against nothing");
         let snapshot = Row::new("persist_dirty", "vnv/clock", "dirty_limit=2060;fill=max_objects", 1, &[], 1.0);
         let earlier = super::beside(&prior, &snapshot).unwrap();
         assert!((earlier.bytes_written - 2000.0).abs() < 20.0, "116 objects with 17 bytes each, and more");

@@ -90,6 +90,7 @@ where
             self.set_flags(index, 0, flag::PENDING | flag::HAS_ITEM);
         }
         self.items_len = 0;
+        self.commit_awaited = false;
         let tag = self.tag;
         debug_assert!(cfg!(miri) || self.nothing_else_changed(), "a slot has changed in a group that is not marked");
         // No safe point until all of it is done: one walk, a few instructions for a slot without changes.

@@ -152,6 +152,8 @@ pub struct Engine<'m, D, P, R, S> {
     /// A rebuild of an allocator was interrupted, or put off: it has to be done before it is asked again.
     space_stale: bool,
     ram_stale: bool,
+    /// Something in a transaction failed that would fit after a commit.
+    commit_awaited: bool,
 }
 
 /// Bytes of RAM that the engine takes besides its memory: see the formula in the crate documentation.
@@ -211,6 +213,7 @@ where
             attention,
             space_stale: false,
             ram_stale: false,
+            commit_awaited: false,
         }
     }
 

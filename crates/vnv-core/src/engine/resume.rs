@@ -26,19 +26,20 @@ where
     /// The objects that come back to their addresses: pinned or dirty ones.
     fn kept(&self) -> impl Iterator<Item = (u16, ResidentHeader)> + '_ {
         (0..self.used).filter_map(|index| {
-            let header = self.resident(index)?.header();
-            (header.pins != 0 || header.state & state::DIRTY != 0).then_some((index, header))
+            let resident = self.resident(index)?;
+            (resident.pins() != 0 || resident.is_dirty()).then(|| (index, resident.header()))
         })
     }
 
-    /// Bytes of [`resume_tail`](Self::resume_tail).
-    pub fn resume_tail_bytes(&self) -> u32 {
-        2 + KEPT_BYTES * self.kept().count() as u32
+    /// How many objects come back to their addresses; each takes [`KEPT_BYTES`] of [`resume_tail`](Self::resume_tail).
+    pub fn count_kept(&self) -> u16 {
+        self.kept().count() as u16
     }
 
-    /// Hands what a resume record holds besides a snapshot to `sink`: how many objects come back, and where.
-    pub fn resume_tail(&self, sink: Sink<'_>) -> ControlFlow<()> {
-        sink(&(self.kept().count() as u16).to_le_bytes())?;
+    /// Hands what a resume record holds besides a snapshot to `sink`: how many objects come back (2 bytes), as
+    /// [`count_kept`](Self::count_kept) has it, and where.
+    pub fn resume_tail(&self, kept: u16, sink: Sink<'_>) -> ControlFlow<()> {
+        sink(&kept.to_le_bytes())?;
         for (index, header) in self.kept() {
             sink(&self.slot(index).resident().unwrap_or(0).to_le_bytes())?;
             let ([i0, i1], [w0, w1], [h0, h1]) =
@@ -48,20 +49,34 @@ where
         ControlFlow::Continue(())
     }
 
-    /// Gives up what does not come back: copies that are neither pinned nor dirty, and the running collection. Returns whether
-    /// deltas have to be applied from the log.
+    /// Gives up what does not come back: copies that are neither pinned nor dirty, and the running collection. Their room in the
+    /// arena is given back by [`settle_arena`](Self::settle_arena), when power is there again. Returns whether deltas have to be
+    /// applied from the log.
     pub fn suspend(&mut self) -> bool {
+        self.ram_stale = true;
         self.end_marks();
         let mut unapplied = false;
         for index in 0..self.used {
             let Some(resident) = self.resident(index) else { continue };
-            let header = resident.header();
-            unapplied |= header.state & state::UNAPPLIED != 0;
-            if header.pins == 0 && header.state & state::DIRTY == 0 {
-                self.drop_copy(index);
+            unapplied |= resident.state() & state::UNAPPLIED != 0;
+            if resident.pins() == 0 && !resident.is_dirty() {
+                let word = resident.word();
+                self.change_slot(index, |entry| entry.set_word(word));
             }
         }
         unapplied
+    }
+
+    /// After [`suspend`](Self::suspend), and when the headers of what comes back are there: nothing else takes room in the arena.
+    pub fn settle_arena(&mut self) {
+        self.ram.reset(self.arena.words());
+        self.ram_stale = false;
+        for index in 0..self.used {
+            if let Some((offset, words)) = self.range(index) {
+                // In a gap that the allocator has forgotten: it is rebuilt before it is asked again.
+                self.ram_stale |= self.ram.reserve(offset, words).is_err();
+            }
+        }
     }
 
     /// Base and size of the arena in bytes.

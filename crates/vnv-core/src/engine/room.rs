@@ -66,7 +66,7 @@ where
     }
 
     /// The arena range of a resident copy, as offset and length in words.
-    fn range(&self, index: u16) -> Option<(u16, u16)> {
+    pub(super) fn range(&self, index: u16) -> Option<(u16, u16)> {
         let resident = self.resident(index)?;
         let is_slice = resident.state() & state::SLICE != 0;
         Some((self.slot(index).resident()?, arena_words(self.block_len(index), is_slice) as u16))

@@ -23,6 +23,16 @@ where
         self.attention.set_transaction(true);
     }
 
+    /// Something in the running transaction failed that would fit after a commit: there has to be one before the next transaction.
+    pub const fn await_commit(&mut self) {
+        self.commit_awaited = true;
+    }
+
+    /// Whether a transaction failed for want of a commit, and there has been none since.
+    pub const fn is_commit_awaited(&self) -> bool {
+        self.commit_awaited
+    }
+
     /// Ends a transaction by keeping its changes: what it freed is freed now. The commit comes afterwards.
     pub fn end_transaction(&mut self) {
         self.mark = None;

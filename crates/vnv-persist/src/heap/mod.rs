@@ -161,7 +161,8 @@ where
         });
     }
 
-    /// Runs `operation` on the device, for its statistics or to fail it in tests.
+    /// Runs `operation` on the device, for its statistics or to fail it in tests. It must not call the heap: an `Owned` that is dropped in
+    /// there is not freed before the next reboot.
     ///
     /// # Errors
     ///
@@ -272,7 +273,7 @@ where
             if full && !(may_commit && self.objects.with(|engine| Ok(engine.prefers_commit()))?) {
                 match self.objects.with(Engine::write_back) {
                     Ok(true) => continue,
-                    Err(error) if !(may_commit && error.commit_may_help()) => return Err(error),
+                    Err(error) if !(may_commit && error.commit_may_help()) => return Err(self.refuse(error)),
                     _ => {}
                 }
             }
@@ -280,11 +281,23 @@ where
             // object may need another one.
             let helps = commits == 0 || commits == 1 && self.objects.with(|engine| Ok(engine.has_changes()))?;
             if !may_commit || !helps {
-                return Err(error);
+                return Err(self.refuse(error));
             }
             self.commit_now()?;
             commits += 1;
         }
+    }
+
+    /// In a transaction, for want of a commit: the next transaction begins with one.
+    #[cold]
+    fn refuse(&self, error: EngineError<D>) -> EngineError<D> {
+        if error.commit_may_help() && self.objects.attention().in_transaction() {
+            let _ = self.objects.with(|engine| {
+                engine.await_commit();
+                Ok(())
+            });
+        }
+        error
     }
 
     /// The object that the root `name` leads to.
@@ -323,6 +336,9 @@ where
         let id = target.filter(|link| !link.is_null()).map(|link| link.object_id());
         if let Some(id) = id {
             self.objects.with(|engine| engine.resolve(id, T::FINGERPRINT))?;
+        }
+        if self.with_state(|_, state| state.roots.get(name))? == id {
+            return Ok(());
         }
         self.with_room(|| {
             self.with_state(|engine, state| {
@@ -419,13 +435,19 @@ where
 
     /// Begins a transaction: what is changed through its handle appears together, with its commit, or not at all.
     ///
+    /// Cost: nothing; a commit if the last transaction met an error that a commit helps ([`Error::commit_may_help`]), and there was none
+    /// since: what was rolled back may leave less room than there was.
+    ///
     /// # Errors
     ///
-    /// [`Error::GuardOpen`], [`Error::TransactionRunning`].
+    /// [`Error::GuardOpen`], [`Error::TransactionRunning`]; those of that commit.
     pub fn transaction(&self) -> Result<Transaction<'_, 'm, D, W, P, R, S>, EngineError<D>> {
         self.outside()?;
         if self.objects.open_guards() != 0 {
             return Err(Error::GuardOpen);
+        }
+        if self.objects.with(|engine| Ok(engine.is_commit_awaited()))? {
+            self.commit_now()?;
         }
         Transaction::begin(self)
     }
