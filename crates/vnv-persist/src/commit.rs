@@ -27,7 +27,7 @@ where
         return Ok(false);
     }
     engine.safe_point()?;
-    log.settle(engine.device())?;
+    log.settle(engine)?;
     let room = if engine.geometry().deltas { DELTA_BYTES } else { 0 };
     let base = match engine.sync_all(room) {
         Err(Error::StorageFull) => last_resort::<W, _, _, _, _>(engine, log, roots)?,

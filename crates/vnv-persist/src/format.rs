@@ -1,6 +1,6 @@
 //! Writing an empty heap, and recognising one.
 
-use crate::layout::{Layout, Options, RECORD_HEADER, SUPERBLOCK, Superblock};
+use crate::layout::{FORMATTING, Layout, Options, RECORD_HEADER, Superblock};
 use crate::open_error::{Damage, OpenError};
 use crate::record::{Kind, RecordHeader, read_array, zeros};
 use core::fmt::Debug;
@@ -8,8 +8,10 @@ use core::ops::ControlFlow;
 use vnv_core::{Error, Workspace};
 use vnv_storage::{Device, Sink, fault};
 
-/// Writes an empty heap over whatever the storage holds. A cut leaves the storage blank or formatted. Of
-/// `memory` only the sizes matter.
+/// Writes an empty heap over whatever the storage holds. Of `memory` only the sizes matter.
+///
+/// A cut leaves a storage that was blank, or held a heap, as it was, or to be formatted again, which opening it tells as
+/// [`OpenError::Blank`], or formatted. What was neither may stay [`OpenError::Foreign`] until it is formatted again.
 ///
 /// # Errors
 ///
@@ -26,11 +28,11 @@ where
     let sizes = memory.parts().sizes();
     let layout = Layout::new(capacity, row_of(device), sizes, options).map_err(OpenError::Layout)?;
     let fail = |error| OpenError::Heap(Error::Device(error));
-    let blank = zeros(SUPERBLOCK as u32);
-    let full = layout.to_superblock();
-    let first = if fault!(SuperblockFirst) { &full } else { blank };
-    for copy in [0, 1] {
-        device.write_gather(layout.superblock(copy), &[first]).map_err(fail)?;
+    let first = if fault!(SuperblockFirst) { layout.to_superblock() } else { FORMATTING };
+    // The second one first: while it is torn, the first is as it was; from then on one of them always tells.
+    for copy in [1, 0] {
+        device.write_gather(layout.superblock(copy), &[&first]).map_err(fail)?;
+        device.sync().map_err(fail)?;
     }
     let row = zeros(layout.unit());
     for region in [layout.half(1), layout.reserve_at(0), layout.reserve_at(1)] {
@@ -95,6 +97,7 @@ where
         (Superblock::Valid, Superblock::Valid) => Ok((layout, None)),
         (Superblock::Valid, _) => Ok((layout, Some(1))),
         (_, Superblock::Valid) => Ok((layout, Some(0))),
+        (Superblock::Formatting, _) | (_, Superblock::Formatting) => Err(OpenError::Blank),
         (Superblock::Version(version), _) | (_, Superblock::Version(version)) => Err(OpenError::Version(version)),
         (Superblock::Other(differs, image), _) | (_, Superblock::Other(differs, image)) => {
             Err(OpenError::OtherLayout { differs, image })

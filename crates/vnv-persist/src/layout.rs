@@ -304,10 +304,32 @@ pub(crate) enum Superblock {
     Other(LayoutField, u32),
     /// A sound one of another version.
     Version(u16),
+    /// The storage is being formatted.
+    Formatting,
     Blank,
     Foreign,
     Damaged,
 }
+
+/// Stands in place of both superblocks while a storage is being formatted. Torn, it looks like neither a superblock nor itself: it has
+/// another beginning and a checksum.
+pub(crate) const FORMATTING: [u8; SUPERBLOCK] = {
+    let mut bytes = [0; SUPERBLOCK];
+    let text = *b"vnv: being formatted";
+    let mut at = 0;
+    while at < text.len() {
+        bytes[at] = text[at];
+        at += 1;
+    }
+    let (body, _) = bytes.split_at(60);
+    let crc = CRC32.checksum(body).to_le_bytes();
+    let mut at = 0;
+    while at < crc.len() {
+        bytes[60 + at] = crc[at];
+        at += 1;
+    }
+    bytes
+};
 
 /// What an image is formatted with, and where it stands in a superblock.
 const FIELDS: [(LayoutField, usize); 7] = [
@@ -360,6 +382,9 @@ impl Superblock {
     fn of(bytes: &[u8; SUPERBLOCK]) -> Self {
         if bytes.iter().all(|byte| *byte == 0) || bytes.iter().all(|byte| *byte == 0xFF) {
             return Self::Blank;
+        }
+        if *bytes == FORMATTING {
+            return Self::Formatting;
         }
         if !bytes.starts_with(&MAGIC) {
             return Self::Foreign;

@@ -26,8 +26,6 @@ pub(crate) struct Log {
     pub last: u64,
     /// The reserve that the next snapshot goes to.
     pub next_reserve: u8,
-    /// A write of a record failed: bytes that may be a valid record nobody acknowledged stand here.
-    pub doubtful: Option<u32>,
     /// The other half's base is still there and has to be made invalid.
     pub retire: bool,
     /// Compactions since the heap was opened.
@@ -35,23 +33,19 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// Makes an unacknowledged record invalid, and finishes retiring the other half. Called before anything is written.
-    pub fn settle<D: Device>(&mut self, device: &mut D) -> Result<(), Error<D::Error>>
+    /// Makes an unacknowledged record invalid, and finishes retiring the other half. Called before records and snapshots are written;
+    /// [`Engine::write`] does the first before anything else is.
+    pub fn settle<D, P, R, S>(&mut self, engine: &mut Engine<'_, D, P, R, S>) -> Result<(), Error<D::Error>>
     where
+        D: Device,
         D::Error: Debug,
+        P: Policy,
+        R: OffsetAllocator,
+        S: OffsetAllocator,
     {
-        debug_assert!(
-            !self.retire || self.doubtful.is_none(),
-            "a record is written only after the other half is retired"
-        );
-        if let Some(at) = self.doubtful {
-            if !fault!(KeepFailedRecord) {
-                self.erase(device, at)?;
-            }
-            self.doubtful = None;
-        }
+        engine.settle_doubt()?;
         if self.retire {
-            self.erase(device, self.layout.half(1 - self.half))?;
+            self.erase(engine.device(), self.layout.half(1 - self.half))?;
             self.retire = false;
         }
         Ok(())
@@ -135,10 +129,11 @@ impl Log {
         let slices = [&head[..], entry_bytes, root_bytes, delta_bytes, padding(&self.layout, length)];
         // From here on the record may be there, whatever the device says: the places that it names may not be reused.
         engine.retain_places();
-        self.doubtful = Some(self.end);
-        engine.write(self.end, &slices)?;
-        engine.device().sync().map_err(Error::Device)?;
-        self.doubtful = None;
+        let written = engine.write(self.end, &slices).and_then(|()| engine.device().sync().map_err(Error::Device));
+        if written.is_err() {
+            engine.doubt(self.end);
+        }
+        written?;
         self.end += padded;
         self.sequence = header.sequence;
         self.last = header.sequence;
@@ -172,27 +167,55 @@ impl Log {
             entry_words: 2 * engine.used(),
             tag: engine.tag(),
         };
-        let entry_bytes = |engine: &Engine<'_, D, P, R, S>, index: u16| {
-            let entry = engine.recorded_entry(index);
-            let [a, b, c, d, e, f] = entry.to_bytes();
-            let [t0, t1] = engine.recorded_tag(index).to_le_bytes();
-            [a, b, c, d, e, f, t0, t1]
-        };
         let mut seal = header.seal(sequence);
         for index in 0..engine.used() {
             engine.safe_point()?;
-            seal.update(&entry_bytes(engine, index));
+            seal.update(&base_entry(engine, index));
         }
         roots.recorded(true).for_each(|root| seal.update(root));
         let head = seal.finish();
         let other = 1 - self.half;
         let at = self.layout.half(other);
         engine.retain_places();
-        self.doubtful = Some(at);
+        let written = self.write_table::<W, _, _, _, _>(engine, roots, at, (&head, &header));
+        if written.is_err() {
+            engine.doubt(at);
+        }
+        written?;
+        self.half = other;
+        self.end = at + self.layout.padded(header.length);
+        self.base_sequence = sequence;
+        self.sequence = sequence;
+        self.last = sequence;
+        self.retire = true;
+        self.compactions = self.compactions.saturating_add(1);
+        // The new base is valid: from here on the commit has happened. A failure to retire is made up for later.
+        if engine.safe_point().is_ok() {
+            let _ = self.settle(engine);
+        }
+        Ok(())
+    }
+
+    /// Writes a base at `at`: its header, the table, roots.
+    fn write_table<W: Workspace, D, P, R, S>(
+        &self,
+        engine: &mut Engine<'_, D, P, R, S>,
+        roots: &Roots<'_>,
+        at: u32,
+        (head, header): (&[u8], &RecordHeader),
+    ) -> Result<(), Error<D::Error>>
+    where
+        D: Device,
+        D::Error: Debug,
+        P: Policy,
+        R: OffsetAllocator,
+        S: OffsetAllocator,
+    {
         // The table is encoded in pieces as long as the pending list, each one write.
         let mut buffer = W::record_entries();
+        let root_count = usize::from(header.roots);
         let (mut index, mut position) = (0, at);
-        let mut first = &head[..];
+        let mut first = head;
         let mut stream_roots = false;
         while !stream_roots {
             let mut filled = 0;
@@ -201,7 +224,7 @@ impl Log {
                     break;
                 }
                 engine.safe_point()?;
-                *to = entry_bytes(engine, index);
+                *to = base_entry(engine, index);
                 index += 1;
                 filled += 1;
             }
@@ -218,19 +241,20 @@ impl Log {
             let bytes = buffer.as_mut().get(..root_count).unwrap_or_default().as_flattened();
             engine.write(position, &[bytes, padding(&self.layout, header.length)])?;
         }
-        engine.device().sync().map_err(Error::Device)?;
-        self.doubtful = None;
-        self.half = other;
-        self.end = at + self.layout.padded(header.length);
-        self.base_sequence = sequence;
-        self.sequence = sequence;
-        self.last = sequence;
-        self.retire = true;
-        self.compactions = self.compactions.saturating_add(1);
-        // The new base is valid: from here on the commit has happened. A failure to retire is made up for later.
-        if engine.safe_point().is_ok() {
-            let _ = self.settle(engine.device());
-        }
-        Ok(())
+        engine.device().sync().map_err(Error::Device)
     }
+}
+
+/// An entry of the table in a base: the entry, and its tag.
+fn base_entry<D, P, R, S>(engine: &Engine<'_, D, P, R, S>, index: u16) -> [u8; 8]
+where
+    D: Device,
+    D::Error: Debug,
+    P: Policy,
+    R: OffsetAllocator,
+    S: OffsetAllocator,
+{
+    let [a, b, c, d, e, f] = engine.recorded_entry(index).to_bytes();
+    let [t0, t1] = engine.recorded_tag(index).to_le_bytes();
+    [a, b, c, d, e, f, t0, t1]
 }

@@ -10,7 +10,7 @@ use crate::roots::Roots;
 use core::fmt::Debug;
 use vnv_alloc::OffsetAllocator;
 use vnv_core::engine::Engine;
-use vnv_core::entry::{Entry, SCHEMA_TYPE};
+use vnv_core::entry::{Entry, SCHEMA_TYPE, TAG_MASK};
 use vnv_core::{Error, Policy};
 use vnv_storage::{Device, fault};
 
@@ -95,7 +95,6 @@ where
         sequence: base.sequence,
         last: base.sequence,
         next_reserve: 0,
-        doubtful: None,
         retire: heads.get(usize::from(1 - half)).copied().flatten().is_some(),
         compactions: 0,
     };
@@ -178,7 +177,8 @@ where
 
 /// A record further on, after the log's end, means that one before it was destroyed.
 ///
-/// What was torn at the end is at the end itself; older contents of the half have another salt.
+/// What was torn at the end is at the end itself; older contents of the half have another salt. Bytes of the program's in old deltas may look
+/// like a header: what does not fit its half and the sequences of one is none, and the first that does is read.
 fn check_tail<D: Device>(device: &mut D, log: &Log) -> Result<(), OpenError<D::Error>>
 where
     D::Error: Debug,
@@ -187,7 +187,7 @@ where
     let unit = log.layout.unit;
     let mut window = [0u8; RECORD_HEADER as usize];
     let mut filled = 0;
-    let mut found = false;
+    let mut found = None;
     let first = log.end.saturating_add(unit);
     let mut position = 0u32;
     read_chunks(device, first, end.saturating_sub(first), &mut |chunk| {
@@ -200,11 +200,21 @@ where
             position += 1;
             let at = position.wrapping_sub(RECORD_HEADER);
             if filled >= RECORD_HEADER && at % unit == 0 {
+                let at = first + at;
                 let header = RecordHeader::from_bytes(&window, Some(log.base_sequence));
-                found |=
-                    header.is_some_and(|(header, _)| header.kind == Kind::Commit && header.sequence > log.sequence + 1);
+                let may_follow = header.is_some_and(|(header, _)| {
+                    header.kind == Kind::Commit
+                        && header.sequence > log.sequence + 1
+                        && header.sequence - log.base_sequence <= u64::from(TAG_MASK)
+                        && header.length <= end.saturating_sub(at)
+                });
+                found = found.or(may_follow.then_some(at));
             }
         }
     })?;
-    if found { Err(OpenError::Damaged(Damage::Record)) } else { Ok(()) }
+    let follows = match found {
+        Some(at) => read_record(device, at, end.saturating_sub(at), Some(log.base_sequence))?.is_some(),
+        None => false,
+    };
+    if follows { Err(OpenError::Damaged(Damage::Record)) } else { Ok(()) }
 }

@@ -107,7 +107,7 @@ where
         if quiescent {
             self.notify(crate::Event::Committing);
         }
-        log.settle(engine.device())?;
+        log.settle(engine)?;
         engine.device().sync().map_err(Error::Device)?;
         let kind = if quiescent { Kind::Snapshot } else { Kind::Resume };
         let written = write_snapshot(engine, log, roots, (kind, true))?;

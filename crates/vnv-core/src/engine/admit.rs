@@ -85,23 +85,27 @@ where
         Ok(row)
     }
 
-    /// Whether a copy of an object of this type, freed or not, is in RAM. Copies of freed objects whose last guard was
-    /// dropped after the commit that recorded them go now.
+    /// Whether a copy of an object of this type, freed or not, is in RAM.
     fn has_resident_of(&mut self, row: u8) -> bool {
-        let mut found = false;
+        self.release_buried();
+        (0..self.used).any(|index| self.slot(index).type_index() == row && self.is_resident(index))
+    }
+
+    /// Lets copies of freed objects go whose last guard was dropped after the commit that recorded them. `true`: slots are free now.
+    #[cold]
+    #[inline(never)]
+    fn release_buried(&mut self) -> bool {
+        let mut released = false;
         for index in 0..self.used {
-            if self.slot(index).type_index() != row || !self.is_resident(index) {
-                continue;
-            }
-            let buried = self.word(index) & (flag::DEAD | flag::PENDING) == flag::DEAD;
-            if buried && self.slot(index).place() == NO_PLACE && !self.is_pinned(index) {
+            let entry = self.slot(index);
+            let buried = self.word(index) & (flag::DEAD | flag::PENDING) == flag::DEAD && entry.type_index() != 0;
+            if buried && entry.place() == NO_PLACE && self.is_resident(index) && !self.is_pinned(index) {
                 self.drop_copy(index);
-                self.release_slot(index, self.slot(index).generation(), 0);
-            } else {
-                found = true;
+                self.release_slot(index, entry.generation(), 0);
+                released = true;
             }
         }
-        found
+        released
     }
 
     /// A slot for a new object, not taken yet.
@@ -164,7 +168,10 @@ where
             }
             type_index = if KNOWN { self.known_type(key).ok_or(Error::TypesFull)? } else { self.type_of(key)? };
             is_slice = key.is_slice;
-            index = self.free_slot()?;
+            index = match self.free_slot() {
+                Err(Error::ObjectsFull) if !KNOWN && self.release_buried() => self.free_slot()?,
+                slot => slot?,
+            };
         }
         let block_len = self.block_for(size);
         let units = block_len >> self.unit_shift();
@@ -303,7 +310,7 @@ where
     pub fn free(&mut self, index: u16) {
         let entry = self.slot(index);
         if entry.type_index() != 0 {
-            self.free_entry(index, entry);
+            self.free_entry(index, entry, flag::OWNED);
         }
     }
 
@@ -322,22 +329,27 @@ where
         if resident.is_some_and(|resident| resident.pins() != 0) {
             return Err(Error::AlreadyBorrowed);
         }
-        self.free_entry(index, entry);
+        // An `Owned` handle of it, if there is one, owns it again after a rollback.
+        self.free_entry(index, entry, 0);
         Ok(())
     }
 
-    /// Frees the object with this id, if it is still there.
+    /// Frees the object with this id, if it is still there; its `Owned` handle is gone.
     pub(crate) fn free_id(&mut self, id: ObjectId) {
         let entry = self.slot(id.index);
         if entry.type_index() != 0 && entry.generation() == id.generation {
-            self.free_entry(id.index, entry);
+            self.free_entry(id.index, entry, flag::OWNED);
         }
     }
 
-    fn free_entry(&mut self, index: u16, entry: Entry) {
+    /// Frees an object. In a transaction, the flags in `lost` (of [`flag::OWNED`]) do not come back with a rollback.
+    fn free_entry(&mut self, index: u16, entry: Entry, lost: u16) {
         let resident = self.copy_of(entry);
         let word = resident.map_or(entry.word(), Resident::word);
         if word & (flag::DEAD | flag::FREED_IN_TRANSACTION) != 0 {
+            if word & flag::FREED_IN_TRANSACTION != 0 {
+                self.set_flags(index, 0, lost);
+            }
             return;
         }
         if self.mark.is_some() {
@@ -345,7 +357,7 @@ where
                 return;
             }
             // The generation stays until the commit: a copy that is evicted meanwhile keeps its identity.
-            self.set_flags(index, flag::FREED_IN_TRANSACTION, flag::OWNED);
+            self.set_flags(index, flag::FREED_IN_TRANSACTION, lost);
             return;
         }
         self.free_now(index, entry, resident, word & !flag::OWNED);

@@ -7,10 +7,12 @@ use crate::policy::Policy;
 use core::fmt::Debug;
 use core::ops::ControlFlow;
 use vnv_alloc::OffsetAllocator;
-use vnv_storage::{Device, Pieces, Sink};
+use vnv_storage::{Device, Pieces, Sink, fault};
 
 /// Bytes between two safe points of a checksum or a stream.
 pub const SAFE_POINT_BYTES: usize = 64;
+/// Over the beginning of a record they make it invalid.
+static ZEROS: [u8; 64] = [0; 64];
 
 impl<D, P, R, S> Engine<'_, D, P, R, S>
 where
@@ -29,6 +31,31 @@ where
         if self.attention.interrupts() { Err(Error::Interrupted) } else { Ok(()) }
     }
 
+    /// The write of a record failed: bytes that may be a valid record, which nobody acknowledged, stand at `at`. Places that it names may be
+    /// written only when it is invalid: the next [`write`](Self::write) sees to that.
+    pub const fn doubt(&mut self, at: u32) {
+        self.doubtful = at;
+    }
+
+    /// Makes a doubtful record invalid: one write of a unit, or 64 bytes, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// The device's.
+    pub fn settle_doubt(&mut self) -> Result<(), EngineError<D>> {
+        if self.doubtful == 0 {
+            return Ok(());
+        }
+        if !fault!(KeepFailedRecord) {
+            let zeros = ZEROS.get(..self.geometry.unit as usize).unwrap_or(&ZEROS);
+            let device = self.device.get_mut();
+            device.write_gather(self.doubtful, &[zeros]).map_err(Error::Device)?;
+            device.sync().map_err(Error::Device)?;
+        }
+        self.doubtful = 0;
+        Ok(())
+    }
+
     /// One gather write, with a safe point before it and at each chunk border.
     ///
     /// # Errors
@@ -36,6 +63,7 @@ where
     /// The device's; [`Error::Interrupted`], with any prefix written.
     pub fn write(&mut self, offset: u32, slices: &[&[u8]]) -> Result<(), EngineError<D>> {
         self.safe_point()?;
+        self.settle_doubt()?;
         let attention = self.attention;
         let total = slices.iter().fold(0, |sum: u32, slice| sum.saturating_add(slice.len() as u32));
         let device = self.device.get_mut();

@@ -154,6 +154,8 @@ pub struct Engine<'m, D, P, R, S> {
     ram_stale: bool,
     /// Something in a transaction failed that would fit after a commit.
     commit_awaited: bool,
+    /// Where a record stands that may be valid although its write failed; 0: nowhere.
+    doubtful: u32,
 }
 
 /// Bytes of RAM that the engine takes besides its memory: see the formula in the crate documentation.
@@ -214,6 +216,7 @@ where
             space_stale: false,
             ram_stale: false,
             commit_awaited: false,
+            doubtful: 0,
         }
     }
 

@@ -84,6 +84,13 @@ where
         }
     }
 
+    /// Gives up the cycle that is running, if there is one, for the room that its colours take; the next step begins a new one.
+    pub fn abandon_collection(&mut self) -> bool {
+        let runs = self.marks.is_some();
+        self.end_marks();
+        runs
+    }
+
     /// Begins a cycle if none is running: 1 + slots / 32 words of arena until its end.
     ///
     /// # Errors
@@ -252,9 +259,11 @@ where
     ///
     /// [`Error::RamFull`]
     pub(super) fn check_traceable(&self, size: usize, key: &TypeKey) -> Result<(), EngineError<D>> {
-        let words = arena_words(self.block_for(size), key.is_slice)
-            + arena_words(self.block_for(key.schema.len()), false)
-            + arena_words(self.colour_bytes(), false);
+        // An allocator that takes more than it is asked for does so here.
+        let taken = |words: usize| u16::try_from(words).map_or(usize::MAX, |words| self.ram.rounded(words).into());
+        let words = taken(arena_words(self.block_for(size), key.is_slice))
+            .saturating_add(taken(arena_words(self.block_for(key.schema.len()), false)))
+            .saturating_add(taken(arena_words(self.colour_bytes(), false)));
         if words > usize::from(self.arena.words()) { Err(Error::RamFull) } else { Ok(()) }
     }
 

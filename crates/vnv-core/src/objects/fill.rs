@@ -63,21 +63,22 @@ where
         // If `fill` unwinds, the object is freed, never read.
         let owned = Owned::new(id, heap);
         let pin = PinMut::new(resident, &self.attention);
+        // Admitted to be written through: no snapshot meanwhile, also if `fill` unwinds.
+        let filling = (!resident.is_dirty()).then(|| Filling(self.attention));
         fill(resident.object());
         // SAFETY: the value is valid now, and the mutable pin is ours.
         unsafe { T::initialise_padding(T::from_raw(resident.object(), size).as_ptr()) };
-        if resident.is_dirty() {
-            return Ok(owned);
+        if let Some(filling) = filling {
+            self.write_through(id, pin, filling)?;
         }
-        self.write_through(id, pin)?;
         Ok(owned)
     }
 
     /// Writes a new object that is larger than the dirty limit to its place. Until then it counts as a mutable guard.
     #[cold]
-    fn write_through(&self, id: ObjectId, pin: PinMut<'_>) -> Result<(), EngineError<D>> {
+    fn write_through(&self, id: ObjectId, pin: PinMut<'_>, filling: Filling<'_>) -> Result<(), EngineError<D>> {
         let _open = Opened::new(self.attention);
-        let _filling = Filling(self.attention);
+        let _filling = filling;
         drop(pin);
         self.with(|engine| engine.write_through(id.index))
     }

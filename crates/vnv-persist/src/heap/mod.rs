@@ -248,7 +248,7 @@ where
         State { log, roots }: &mut State<'m>,
     ) -> Result<(), EngineError<D>> {
         self.notify(Event::Committing);
-        log.settle(engine.device())?;
+        log.settle(engine)?;
         engine.device().sync().map_err(Error::Device)?;
         write_snapshot(engine, log, roots, (Kind::Snapshot, false))?;
         self.notify(Event::Committed(log.last));
@@ -265,6 +265,8 @@ where
         loop {
             let error = match operation() {
                 Err(error) if error.commit_may_help() => error,
+                // The colours of a collection may stand in the way of an object that would fit without them.
+                Err(Error::RamFull) if self.objects.with(|engine| Ok(engine.abandon_collection()))? => continue,
                 result => return result,
             };
             let is_quiet = !self.objects.attention().in_transaction() || fault!(CommitInTransaction);
@@ -409,7 +411,8 @@ where
     }
 
     /// One bounded step of a collection: frees objects that no root, link or `Owned` handle leads to any more.
-    /// The program may go on between the steps.
+    /// The program may go on between the steps; if an object finds no room in the arena beside the colours, the cycle is given up, and the
+    /// next step begins a new one.
     ///
     /// # Errors
     ///
