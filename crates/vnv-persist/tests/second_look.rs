@@ -15,6 +15,7 @@ fn crc16(bytes: impl Iterator<Item = u8>) -> u16 {
 
 /// The program's own bytes, in old deltas behind the log's end, looked like the header of a later record: the image was refused.
 #[test]
+#[cfg_attr(miri, ignore = "hundreds of commits")]
 fn data_may_look_like_a_record() {
     type Ram = Memory<16, 8, 4, 2, 200>;
     const OPTIONS: Options = Options::new(1024).log_bytes(512);
@@ -48,6 +49,7 @@ fn data_may_look_like_a_record() {
 
 /// The write of a base reports an error, but is stored. Evictions then went over places that it names: a mixture.
 #[test]
+#[cfg_attr(miri, ignore = "dozens of lives")]
 fn nothing_is_written_beside_a_doubtful_base() {
     type Ram = Memory<16, 8, 4, 2, 400>;
     const OPTIONS: Options = Options::new(1000).log_bytes(256);
@@ -129,6 +131,7 @@ fn formatting_may_be_cut_anywhere() {
 
 /// An allocator that takes more than it is asked for: what was admitted could not be traced by `open`.
 #[test]
+#[cfg_attr(miri, ignore = "a hundred heaps")]
 fn what_a_buddy_admits_can_be_traced() {
     type Ram = Memory<16, 8, 4, 2, 256>;
     type Kept<'m> = Heap<'m, TearStorage, Ram, Adaptive, Buddy<32>>;

@@ -40,6 +40,7 @@ where
     }
 
     /// [`get`](Self::get), if the object is not resident, or cannot be borrowed.
+    #[cold]
     #[inline(never)]
     fn get_missed<T: ?Sized + DurableObject>(&self, id: ObjectId) -> Result<Ref<'_, T>, EngineError<D>> {
         self.outside()?;
@@ -73,6 +74,7 @@ where
     }
 
     /// [`get_mut`](Self::get_mut), if the object is not resident and dirty, or cannot be borrowed.
+    #[cold]
     #[inline(never)]
     fn get_mut_missed<T: ?Sized + DurableObject>(&self, id: ObjectId) -> Result<RefMut<'_, T>, EngineError<D>> {
         self.outside()?;
