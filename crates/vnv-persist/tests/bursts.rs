@@ -168,6 +168,7 @@ fn place<W: vnv_persist::Workspace>(heap: &Heap<'_, TearStorage, W>, byte: u8) -
 /// To make room below the limit, new objects whose places adjoin are written there, in one burst: no second range is needed beside
 /// the one that they have.
 #[test]
+#[cfg_attr(miri, ignore = "it searches the whole image, again and again")]
 fn new_objects_make_room_at_their_own_places() {
     let mut memory = Ram::new();
     let device = TearStorage::new(65536, 8);
@@ -193,6 +194,7 @@ fn new_objects_make_room_at_their_own_places() {
 
 /// Places that were written rotate; one that was not is the next one again.
 #[test]
+#[cfg_attr(miri, ignore = "it searches the whole image, again and again")]
 fn places_rotate_once_they_were_written() {
     let mut memory = Ram::new();
     let device = TearStorage::new(65536, 8);
