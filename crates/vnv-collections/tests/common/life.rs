@@ -155,7 +155,14 @@ fn run_step<C: Subject>(
             legal.borrow_mut().now = vec![model.clone()];
         }
         Step::Transaction(ops, commit) => {
-            let transaction = heap.transaction().unwrap();
+            // It may begin with a commit.
+            let transaction = match heap.transaction() {
+                Ok(transaction) => transaction,
+                Err(error) => {
+                    expect(error);
+                    return false;
+                }
+            };
             let mut next = model.clone();
             let done = ops.iter().try_for_each(|op| {
                 let before = next.clone();
