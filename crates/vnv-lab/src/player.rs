@@ -394,7 +394,19 @@ impl<'p, 'j> Player<'p, 'j> {
         D::Error: Debug,
     {
         let before = self.now().clone();
-        let transaction = heap.transaction().map_err(|error| stopped(error, from))?;
+        // It may begin with a commit, which a failing bus may spoil, and a full heap refuse.
+        let begun = match heap.transaction() {
+            Err(Error::Device(_)) if self.journal.armed.replace(false) => heap.transaction(),
+            begun => begun,
+        };
+        let transaction = match begun {
+            Ok(transaction) => transaction,
+            Err(error) if is_refusal(&error) => {
+                let rest = ops.iter().skip(from).position(|op| matches!(op, Op::End | Op::Rollback));
+                return self.refused(Ok(rest.map_or(ops.len(), |end| from + end + 1)));
+            }
+            Err(error) => return Err(stopped(error, from)),
+        };
         self.journal.in_transaction.set(true);
         let mut at = from + 1;
         let mut rolled_back = false;
