@@ -69,7 +69,16 @@ fn main() -> ExitCode {
             2
         }
     };
-    match std::io::stdout().write_all(out.as_bytes()).and_then(|()| std::io::stdout().flush()) {
+    // Names come from the image: they are not let loose on a terminal.
+    let mut told = String::with_capacity(out.len());
+    for character in out.chars() {
+        if character.is_control() && character != '\n' {
+            told.extend(character.escape_debug());
+        } else {
+            told.push(character);
+        }
+    }
+    match std::io::stdout().write_all(told.as_bytes()).and_then(|()| std::io::stdout().flush()) {
         // Whoever reads it may have seen enough.
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             eprintln!("vnv: cannot write the output: {error}");
@@ -77,15 +86,6 @@ fn main() -> ExitCode {
         }
         _ => ExitCode::from(code),
     }
-}
-
-/// 1 if the image is damaged anywhere; what is damaged is told on standard error, besides what `told` says.
-fn damage(path: &Path, told: Option<&String>) -> Result<u8> {
-    let verdict = verify(&Image::read(path)?)?;
-    for line in verdict.damage.iter().filter(|line| Some(*line) != told) {
-        eprintln!("vnv: damaged: {line}");
-    }
-    Ok(u8::from(!verdict.damage.is_empty() || told.is_some()))
 }
 
 /// What `read` makes of an image; that it is damaged is told on `out`.
@@ -103,6 +103,7 @@ fn run(command: Command, out: &mut String) -> Result<u8> {
     match command {
         Command::Stat { image, json } => {
             let Some(numbers) = read_or_tell(&image, out, stat)? else { return Ok(1) };
+            let damaged = numbers["damage"].as_array().is_some_and(|lines| !lines.is_empty());
             if json {
                 writeln!(out, "{numbers:#}")?;
             } else if let Value::Object(numbers) = numbers {
@@ -113,11 +114,16 @@ fn run(command: Command, out: &mut String) -> Result<u8> {
                                 writeln!(out, "type {name}: {} objects, {} bytes", value["objects"], value["bytes"])?;
                             }
                         }
+                        Value::Array(damage) => {
+                            for line in damage.iter().filter_map(Value::as_str) {
+                                writeln!(out, "damaged: {line}")?;
+                            }
+                        }
                         value => writeln!(out, "{name}: {value}")?,
                     }
                 }
             }
-            damage(&image, None)
+            Ok(damaged.into())
         }
         Command::Verify { image, map } => {
             let Some(verdict) = read_or_tell(&image, out, verify)? else { return Ok(1) };
@@ -152,7 +158,12 @@ fn run(command: Command, out: &mut String) -> Result<u8> {
             } else {
                 out.push_str(&contents.text())
             }
-            damage(&image, contents.damage.as_ref())
+            // What is not among the objects may be damaged too.
+            let verdict = verify(&Image::read(&image)?)?;
+            for line in verdict.damage.iter().filter(|line| Some(*line) != contents.damage.as_ref()) {
+                eprintln!("vnv: damaged: {line}");
+            }
+            Ok(u8::from(!verdict.damage.is_empty() || contents.damage.is_some()))
         }
         Command::Diff { old, new } => {
             let (old, new) = (read_or_tell(&old, out, Contents::of)?, read_or_tell(&new, out, Contents::of)?);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use vnv_persist::RegionKind;
 
-/// Layout, fill and types of an image, as JSON.
+/// Layout, fill and types of an image, and what is damaged in it, as JSON.
 ///
 /// # Errors
 ///
@@ -41,6 +41,8 @@ pub fn stat(image: &Image) -> Result<Value> {
         .map(|(name, (count, bytes))| (name.to_string(), json!({"objects": count, "bytes": bytes})))
         .collect();
     let options = layout.options();
+    let mut damage = verdict.damage;
+    damage.extend(contents.damage.filter(|line| !damage.contains(line)));
     Ok(json!({
         "file_bytes": image.file_bytes,
         "capacity": layout.capacity(),
@@ -60,5 +62,6 @@ pub fn stat(image: &Image) -> Result<Value> {
         "log_bytes_used": log,
         "reserve_bytes": reserve,
         "types": by_type,
+        "damage": damage,
     }))
 }

@@ -65,6 +65,26 @@ fn a_file_longer_than_the_heap_is_read_and_damage_is_told_by_the_exit_code() {
     std::fs::write(&old, &bytes).unwrap();
     let (code, text) = vnv(&["verify"], &[&old]);
     assert!(code == 1 && text.contains("superblock"), "{text}");
+    for arguments in [&["stat"][..], &["dump"]] {
+        let (code, text) = vnv(arguments, &[&old]);
+        assert!(code == 1 && text.contains("damaged: ") && text.contains("superblock"), "{text}");
+        assert!(text.contains("Sensor v2"), "{arguments:?} shows the rest as well: {text}");
+    }
+    let (code, text) = vnv(&["stat", "--json"], &[&old]);
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert!(code == 1 && json["damage"][0].as_str().is_some_and(|line| line.contains("superblock")), "{text}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_cannot_be_written_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, image(1)).unwrap();
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let status = Command::new(env!("CARGO_BIN_EXE_vnv")).arg("stat").arg(file).stdout(full).output().unwrap();
+    assert_eq!(status.status.code(), Some(2));
+    assert!(String::from_utf8(status.stderr).unwrap().contains("cannot write"));
 }
 
 #[test]
