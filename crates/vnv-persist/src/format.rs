@@ -2,10 +2,10 @@
 
 use crate::layout::{FORMATTING, Layout, Options, RECORD_HEADER, Superblock};
 use crate::open_error::{Damage, OpenError};
-use crate::record::{Kind, RecordHeader, read_array, zeros};
+use crate::record::{Kind, RecordHeader, read_array};
 use core::fmt::Debug;
 use core::ops::ControlFlow;
-use vnv_core::{Error, Workspace};
+use vnv_core::{Error, Workspace, engine::zeros};
 use vnv_storage::{Device, Sink, fault};
 
 /// Writes an empty heap over whatever the storage holds. Of `memory` only the sizes matter.

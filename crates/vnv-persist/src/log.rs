@@ -1,7 +1,7 @@
 //! The record log: appending commits, compacting into the other half.
 
 use crate::layout::{Layout, RECORD_HEADER};
-use crate::record::{Kind, RecordHeader, padding, zeros};
+use crate::record::{Kind, RecordHeader, padding};
 use crate::roots::Roots;
 use core::fmt::Debug;
 use vnv_alloc::OffsetAllocator;
@@ -45,19 +45,10 @@ impl Log {
     {
         engine.settle_doubt()?;
         if self.retire {
-            self.erase(engine.device(), self.layout.half(1 - self.half))?;
+            engine.erase(self.layout.half(1 - self.half))?;
             self.retire = false;
         }
         Ok(())
-    }
-
-    fn erase<D: Device>(&self, device: &mut D, at: u32) -> Result<(), Error<D::Error>>
-    where
-        D::Error: Debug,
-    {
-        let zeros = zeros(self.layout.unit);
-        device.write_gather(at, &[zeros]).map_err(Error::Device)?;
-        device.sync().map_err(Error::Device)
     }
 
     /// Appends a commit record if it fits; `Ok(false)`: the half is full.
@@ -155,7 +146,7 @@ impl Log {
         S: OffsetAllocator,
     {
         if fault!(RetireFirst) {
-            self.erase(engine.device(), self.layout.half(self.half))?;
+            engine.erase(self.layout.half(self.half))?;
         }
         let root_count = roots.recorded(true).count();
         let header = RecordHeader {

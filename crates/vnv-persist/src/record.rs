@@ -5,6 +5,7 @@ use core::fmt::Debug;
 use crc::{CRC_16_IBM_3740, Crc, NoTable, Table};
 use vnv_core::Error;
 use vnv_core::block::CRC32;
+use vnv_core::engine::zeros;
 use vnv_storage::{Device, fault};
 
 static CRC16: Crc<u16, NoTable> = Crc::<u16, NoTable>::new(&CRC_16_IBM_3740);
@@ -264,14 +265,6 @@ where
     let mut bytes = [0; N];
     device.read(at, &mut bytes).map_err(Error::Device)?;
     Ok(bytes)
-}
-
-/// Zeros that pad a record to whole units, and make one invalid.
-static ZEROS: [u8; 256] = [0; 256];
-
-/// So many zeros, but at most 256: on parts with larger units the rest of a padding stays as it is.
-pub(crate) fn zeros(length: u32) -> &'static [u8] {
-    ZEROS.get(..length as usize).unwrap_or(&ZEROS)
 }
 
 /// Zeros that pad `length` to whole units.

@@ -11,8 +11,14 @@ use vnv_storage::{Device, Pieces, Sink, fault};
 
 /// Bytes between two safe points of a checksum or a stream.
 pub const SAFE_POINT_BYTES: usize = 64;
-/// Over the beginning of a record they make it invalid.
-static ZEROS: [u8; 64] = [0; 64];
+/// They pad records to whole units, and make one invalid over its beginning.
+static ZEROS: [u8; 256] = [0; 256];
+
+/// So many zeros, but at most 256: on parts with larger units the rest of a padding stays as it is.
+#[must_use]
+pub fn zeros(length: u32) -> &'static [u8] {
+    ZEROS.get(..length as usize).unwrap_or(&ZEROS)
+}
 
 impl<D, P, R, S> Engine<'_, D, P, R, S>
 where
@@ -37,23 +43,30 @@ where
         self.doubtful = at;
     }
 
-    /// Makes a doubtful record invalid: one write of a unit, or 64 bytes, if there is one.
+    /// Makes a doubtful record invalid, if there is one, as [`erase`](Self::erase) does.
     ///
     /// # Errors
     ///
     /// The device's.
     pub fn settle_doubt(&mut self) -> Result<(), EngineError<D>> {
-        if self.doubtful == 0 {
-            return Ok(());
+        if self.doubtful != 0 {
+            if !fault!(KeepFailedRecord) {
+                self.erase(self.doubtful)?;
+            }
+            self.doubtful = 0;
         }
-        if !fault!(KeepFailedRecord) {
-            let zeros = ZEROS.get(..self.geometry.unit as usize).unwrap_or(&ZEROS);
-            let device = self.device.get_mut();
-            device.write_gather(self.doubtful, &[zeros]).map_err(Error::Device)?;
-            device.sync().map_err(Error::Device)?;
-        }
-        self.doubtful = 0;
         Ok(())
+    }
+
+    /// Makes the record at `at` invalid: one write of a unit, or 256 bytes if a unit is larger, and a sync.
+    ///
+    /// # Errors
+    ///
+    /// The device's.
+    pub fn erase(&mut self, at: u32) -> Result<(), EngineError<D>> {
+        let device = self.device.get_mut();
+        device.write_gather(at, &[zeros(self.geometry.unit)]).map_err(Error::Device)?;
+        device.sync().map_err(Error::Device)
     }
 
     /// One gather write, with a safe point before it and at each chunk border.

@@ -20,7 +20,7 @@ mod sync;
 mod trace;
 mod undo;
 
-pub use bus::SAFE_POINT_BYTES;
+pub use bus::{SAFE_POINT_BYTES, zeros};
 pub use changed::Changed;
 pub use commit::DELTA_BYTES;
 pub use resume::KEPT_BYTES;
