@@ -57,6 +57,9 @@ enum Command {
         /// Seconds for each target
         #[arg(long, default_value_t = 600)]
         seconds: u32,
+        /// Where the generator begins; 0: anywhere
+        #[arg(long, default_value_t = 0)]
+        seed: u32,
     },
     /// Changes the format, commit and recovery code line by line, and lists what no test notices (cargo-mutants; hours)
     ///
@@ -185,7 +188,7 @@ fn run(command: Option<&Command>) -> Result<bool> {
             let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
             return steps.run_quietly("cargo", &laboratory(&arguments));
         }
-        Command::Fuzz { target, seconds } => fuzz(&mut steps, target.as_deref(), *seconds)?,
+        Command::Fuzz { target, seconds, seed } => fuzz(&mut steps, target.as_deref(), *seconds, *seed)?,
         Command::Mutants { arguments } => {
             let message = toolchain::missing(&steps, &[Need::Program("cargo-mutants", "mutants")]);
             if let Some(message) = message {
@@ -239,7 +242,9 @@ fn run(command: Option<&Command>) -> Result<bool> {
             miri(&mut steps)?;
             steps.run("demo", "cargo", &["run", "--quiet", "--release", "-p", "demo"], &[])?;
             steps.run("deliberate faults", "cargo", &laboratory(&["--mutants"]), &[])?;
-            fuzz(&mut steps, None, 30)?;
+            // What is new is looked for by the full run: a change must not fail by what it has nothing to do with.
+            let (seconds, seed) = if *full { (600, 0) } else { (30, 1) };
+            fuzz(&mut steps, None, seconds, seed)?;
             // Last, so that the tests' closing lines end the output.
             test(&mut steps, if *full { Extent::Full } else { Extent::Usual })?;
         }
@@ -340,7 +345,7 @@ fn msrv(steps: &mut Steps) -> Result<()> {
 const FUZZED: [&str; 3] = ["image", "operations", "conversation"];
 
 /// Fuzzes each target from its seeds; what is found stays in `target/fuzz`.
-fn fuzz(steps: &mut Steps, only: Option<&str>, seconds: u32) -> Result<()> {
+fn fuzz(steps: &mut Steps, only: Option<&str>, seconds: u32, seed: u32) -> Result<()> {
     if lacks(steps, "fuzz", &Need::fuzz()) {
         return Ok(());
     }
@@ -348,7 +353,7 @@ fn fuzz(steps: &mut Steps, only: Option<&str>, seconds: u32) -> Result<()> {
         bail!("there is no fuzz target `{target}`; there are: {}", FUZZED.join(", "));
     }
     let toolchain = format!("+{}", miri_toolchain());
-    let time = format!("-max_total_time={seconds}");
+    let (time, seed) = (format!("-max_total_time={seconds}"), format!("-seed={seed}"));
     for target in FUZZED.into_iter().filter(|target| only.is_none_or(|only| only == *target)) {
         let corpus = format!("target/fuzz/corpus/{target}");
         std::fs::create_dir_all(steps.root().join(&corpus))?;
@@ -362,6 +367,7 @@ fn fuzz(steps: &mut Steps, only: Option<&str>, seconds: u32) -> Result<()> {
             &seeds,
             "--",
             &time,
+            &seed,
             "-len_control=0",
             "-verbosity=0",
             "-print_final_stats=1",
