@@ -31,7 +31,7 @@ pub enum Error<E> {
     DirtyLimit,
     /// Too many changes between two commits: drop mutable guards, make the transaction smaller, or raise `PENDING`.
     PendingFull,
-    /// The object is larger than a block can be (4,094 units, 65,535 bytes), or its type is nested more than 16 deep or has a
+    /// The object is larger than a block can be (4,094 units with its header of 8 bytes, and 32,767 bytes), or its type is nested more than 16 deep or has a
     /// schema of more than 1,024 bytes.
     TooLarge,
     /// The object is larger than the dirty limit: it can be read and freed, and a slice's elements can be changed.

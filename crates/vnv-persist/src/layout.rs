@@ -11,8 +11,8 @@ use vnv_storage::Device;
 pub const FORMAT_VERSION: u16 = 2;
 /// Bytes of a superblock.
 pub const SUPERBLOCK: usize = 64;
-/// Largest unit: a part of 4 GiB.
-const MAX_UNIT: u32 = 0x1_0000;
+/// Largest unit: of parts below 2 GiB.
+const MAX_UNIT: u32 = 0x8000;
 const MAGIC: [u8; 8] = *b"VNVHEAP\0";
 /// Bytes of a record header.
 pub(crate) const RECORD_HEADER: u32 = 24;
@@ -65,6 +65,8 @@ pub enum LayoutError {
     DirtyLimitTooSmall,
     /// The dirty limit is above 16 MiB.
     DirtyLimitTooLarge,
+    /// The part has 2 GiB or more.
+    CapacityTooLarge,
 }
 
 impl core::fmt::Display for LayoutError {
@@ -76,6 +78,7 @@ impl core::fmt::Display for LayoutError {
             Self::BadRow => "the row size is not a power of two up to 4096",
             Self::DirtyLimitTooSmall => "the dirty limit does not hold a snapshot of one object: raise it",
             Self::DirtyLimitTooLarge => "the dirty limit is above 16 MiB: lower it",
+            Self::CapacityTooLarge => "the part has 2 GiB or more: hand in a piece of it",
         })
     }
 }
@@ -120,6 +123,9 @@ impl Layout {
         let mut unit = if row < 8 { 8 } else { row };
         while capacity / unit > 0xFFFF {
             unit *= 2;
+        }
+        if unit > MAX_UNIT {
+            return Err(LayoutError::CapacityTooLarge);
         }
         let base = RECORD_HEADER + 8 * objects as u32 + 16 * roots as u32;
         let log_half = round_up(round_up(base, unit).saturating_add(options.log_bytes), unit);

@@ -5,7 +5,7 @@ use crate::layout::Layout;
 use crate::log::Log;
 use crate::open_error::{Damage, OpenError, Report};
 use crate::replay::replay;
-use crate::reserve::{empty, live_snapshot};
+use crate::reserve::{Reserves, empty, read_reserves};
 use crate::roots::Roots;
 use core::fmt::Debug;
 use vnv_alloc::OffsetAllocator;
@@ -63,7 +63,7 @@ where
     let mut log = replay(engine, roots, layout)?;
     let deltas = apply_deltas(engine, &log, true)?;
     let tag = engine.tag();
-    let snapshot = live_snapshot(engine.device(), &layout, log.sequence, tag)?;
+    let Reserves { live: snapshot, resume } = read_reserves(engine.device(), &layout, log.sequence, tag)?;
     if let Some(found) = snapshot {
         empty(engine, roots, &layout, found).map_err(|error| match error {
             Error::Damaged { .. } => OpenError::Damaged(Damage::Content),
@@ -84,6 +84,10 @@ where
     read_types(engine)?;
     if let Some(copy) = repair {
         engine.device().write_gather(layout.superblock(copy), &[&layout.to_superblock()]).map_err(Error::Device)?;
+    }
+    // Whoever was to be resumed must not go on: from here on the storage is another program's.
+    for reserve in (0..).zip(resume).filter_map(|(reserve, resumes)| resumes.then_some(reserve)) {
+        engine.erase(layout.reserve_at(reserve))?;
     }
     let mut report = Report {
         sequence: log.last,

@@ -50,6 +50,8 @@ pub enum ProtectError {
     Protected,
     /// A program that is resumed needs a heap opened with [`Options::guards`](crate::Options::guards) above 0.
     NoGuards,
+    /// A program that is resumed has one protected heap: its persist-finished handler is called when that one is safe.
+    OneHeap,
 }
 
 impl fmt::Display for ProtectError {
@@ -58,6 +60,7 @@ impl fmt::Display for ProtectError {
             Self::Full => "all places for protected heaps are taken: raise HEAPS",
             Self::Protected => "the heap is protected already",
             Self::NoGuards => "to be resumed, the heap has to be opened with Options::guards",
+            Self::OneHeap => "a program that is resumed has one protected heap, and there is one already",
         })
     }
 }
@@ -101,6 +104,9 @@ struct Context {
 }
 
 /// The power-fail entry of up to `HEAPS` heaps: usually a `static`.
+///
+/// Each heap is saved by itself: if one is in an operation, the others are saved at once. Storages on one bus therefore need frames that an
+/// alarm cannot split (`embedded_hal_bus::spi::CriticalSectionDevice`): a bus that is taken is a device that fails.
 ///
 /// ```
 /// use vnv_persist::{Heap, Memory, Options, Outcome, PowerFail};
@@ -154,7 +160,9 @@ impl<const HEAPS: usize> PowerFail<HEAPS> {
         Self { slots: [const { Slot::EMPTY }; HEAPS], context: Context { interval: None, handler: None, resume: None } }
     }
 
-    /// At least `ticks` of the clock `now` between two snapshots of a heap; an alarm that comes earlier waits. The clock may wrap.
+    /// At least `ticks` of the clock `now` between two snapshots of a heap; an alarm that comes earlier waits, and
+    /// ends no operation. The clock may wrap: within `ticks` after a whole turn of it since the last snapshot an alarm waits as well.
+    /// `now` is called in the interrupt.
     #[must_use]
     pub const fn with_minimum_interval(mut self, ticks: u32, now: fn() -> u32) -> Self {
         self.context.interval = Some(Interval { ticks, now });
@@ -243,6 +251,9 @@ impl<const HEAPS: usize> PowerFail<HEAPS> {
 
     fn claim(&self) -> Result<&Slot, ProtectError> {
         critical_section::with(|_| {
+            if self.context.resume.is_some() && self.slots.iter().any(|slot| slot.taken.load(Ordering::Relaxed)) {
+                return Err(ProtectError::OneHeap);
+            }
             let free = self.slots.iter().find(|slot| !slot.taken.load(Ordering::Relaxed)).ok_or(ProtectError::Full)?;
             free.taken.store(true, Ordering::Relaxed);
             Ok(free)
@@ -326,7 +337,12 @@ impl Slot {
         let (heap, context) = unsafe { (self.heap(), self.context()) };
         let (Some(heap), Some(context)) = (heap, context) else { return Outcome::Failed };
         if !heap.attention().is_serving() {
-            heap.attention().raise();
+            // One that comes too soon ends no operation.
+            if !self.is_too_soon(context) {
+                heap.attention().raise();
+            } else if !heap.attention().is_raised() {
+                heap.attention().postpone();
+            }
         }
         let outcome = self.serve(heap, context);
         if let Some(handler) = context.handler {
@@ -341,7 +357,8 @@ impl Slot {
             return Outcome::Deferred(Deferred::Snapshot);
         }
         if attention.is_busy() {
-            return Outcome::Deferred(Deferred::Operation);
+            let too_soon = self.is_too_soon(context);
+            return Outcome::Deferred(if too_soon { Deferred::TooSoon } else { Deferred::Operation });
         }
         if attention.is_unchanged() && context.resume.is_none() {
             attention.withdraw();

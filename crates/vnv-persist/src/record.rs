@@ -41,6 +41,9 @@ pub(crate) struct RecordHeader {
     pub tag: u16,
 }
 
+/// No heap comes so far, and what counts on from below it does not overflow.
+const END_OF_SEQUENCE: u64 = 1 << 63;
+
 impl RecordHeader {
     /// Offset of the roots inside the record.
     pub const fn roots_at(&self) -> u32 {
@@ -110,7 +113,8 @@ impl RecordHeader {
         let salt = salt.unwrap_or(header.sequence);
         let sound = header_check(&header.salted(salt).to_le_bytes(), bytes) == u16::from_le_bytes([h0, h1])
             && header.length >= header.payload_at()
-            && header.tag < vnv_core::entry::TAG_MASK;
+            && header.tag < vnv_core::entry::TAG_MASK
+            && header.sequence < END_OF_SEQUENCE;
         sound.then_some((header, u32::from_le_bytes([c0, c1, c2, c3])))
     }
 }

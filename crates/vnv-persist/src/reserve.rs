@@ -102,23 +102,32 @@ where
     Ok((at, header))
 }
 
-/// Finds the live snapshot: the newest valid one behind the log's last record; `tag` is that of the next record.
+/// What the two reserves hold.
+pub(crate) struct Reserves {
+    /// The live snapshot: the newest valid one behind the log's last record.
+    pub live: Option<(u8, RecordHeader)>,
+    /// Which hold a resume record.
+    pub resume: [bool; 2],
+}
+
+/// Looks into the reserves; `tag` is that of the next record.
 ///
 /// # Errors
 ///
 /// [`Damage::Record`] if the snapshot follows a record that is not there.
-pub(crate) fn live_snapshot<D: Device>(
+pub(crate) fn read_reserves<D: Device>(
     device: &mut D,
     layout: &Layout,
     log_sequence: u64,
     tag: u16,
-) -> Result<Option<(u8, RecordHeader)>, OpenError<D::Error>>
+) -> Result<Reserves, OpenError<D::Error>>
 where
     D::Error: Debug,
 {
-    let mut live: Option<(u8, RecordHeader)> = None;
-    for reserve in [0, 1] {
+    let (mut live, mut resume): (Option<(u8, RecordHeader)>, _) = (None, [false; 2]);
+    for (reserve, resumes) in (0..).zip(&mut resume) {
         let found = read_record(device, layout.reserve_at(reserve), layout.reserve, None)?;
+        *resumes = found.is_some_and(|header| header.kind == Kind::Resume);
         if let Some(header) = found
             && header.kind == Kind::Snapshot
             && (header.sequence > log_sequence || fault!(AcceptOldSnapshot))
@@ -130,7 +139,7 @@ where
     if live.is_some_and(|(_, header)| header.tag != tag && !fault!(AcceptOldSnapshot)) {
         return Err(OpenError::Damaged(Damage::Record));
     }
-    Ok(live)
+    Ok(Reserves { live, resume })
 }
 
 /// Empties a live snapshot: entries and roots into the table, blocks to their places. Idempotent.

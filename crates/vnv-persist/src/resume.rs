@@ -32,7 +32,7 @@ pub enum ResumeError {
     StorageMoved,
     /// The resume record, or an object that a guard is open on, is damaged.
     Damaged,
-    /// The device fails.
+    /// The device has failed twice.
     Device,
 }
 
@@ -80,12 +80,18 @@ where
             let Ok((at, header)) = written else { return false };
             let unapplied = engine.suspend();
             let (base, size) = engine.arena_region();
-            let result = match (resume.persisted)(base, size) {
+            let arena = (resume.persisted)(base, size);
+            let mut come_back = || match arena {
                 Arena::Kept if unapplied => {
                     apply_deltas(engine, &state.log, true).map(|_| ()).map_err(|_| ResumeError::Device)
                 }
                 Arena::Kept => Ok(()),
                 Arena::Lost => fill(engine, &state.log, at, &header),
+            };
+            let result = match come_back() {
+                // Once more, as the record was written: all of it begins anew.
+                Err(ResumeError::Device) => come_back(),
+                result => result,
             };
             if let Err(error) = result {
                 (resume.failed)(error);

@@ -8,7 +8,7 @@ use crate::open::read_types;
 use crate::open_error::OpenError;
 use crate::record::{Kind, RecordHeader, one_bit_away, read_array};
 use crate::replay::replay;
-use crate::reserve::live_snapshot;
+use crate::reserve::read_reserves;
 use crate::roots::Roots;
 use core::fmt::Debug;
 use vnv_alloc::SortedArray;
@@ -224,7 +224,7 @@ where
     let log = replay(&mut engine, &mut roots, layout)?;
     let deltas = apply_deltas(&mut engine, &log, false)?;
     let tag = engine.tag();
-    let snapshot = live_snapshot(engine.device(), &layout, log.sequence, tag)?;
+    let snapshot = read_reserves(engine.device(), &layout, log.sequence, tag)?.live;
     if let Some((reserve, header)) = snapshot {
         let (kind, offset) = (RegionKind::Snapshot(header.sequence), layout.reserve_at(reserve));
         report(Examined::Live(Region { kind, offset, length: header.length }));

@@ -154,7 +154,8 @@ where
         key: Option<&'static TypeKey>,
         mut index: u16,
     ) -> Result<(u16, Resident), EngineError<D>> {
-        if size > usize::from(u16::MAX) {
+        // Bit 15 of a size in a snapshot's directory says that only changed granules follow.
+        if size >= usize::from(super::PARTIAL) {
             return Err(Error::TooLarge);
         }
         let mut type_index = SCHEMA_TYPE;

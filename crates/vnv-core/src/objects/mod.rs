@@ -222,10 +222,14 @@ where
         if !self.attention.begin() {
             return None;
         }
-        let _busy = Busy(self.attention);
+        let busy = Busy(self.attention);
         // SAFETY: the engine was not busy, so no other reference to it exists; it is busy until this one has ended. An interrupt
         // looks at that first. Objects' bytes lie in the arena, outside of the engine (arena invariant 1).
-        Some(operation(unsafe { &mut *self.engine.get() }))
+        let result = operation(unsafe { &mut *self.engine.get() });
+        drop(busy);
+        // An alarm that came meanwhile; not while one is being served.
+        self.attention.settle();
+        Some(result)
     }
 
     /// Runs a hit on the engine. If an alarm waits when it is over, `undo` takes it back, and there was none: who then asks again

@@ -470,7 +470,9 @@ where
 
     fn disown(&self, id: ObjectId) {
         let _ = self.objects.with(|engine| {
-            if engine.id(id.index) == Some(id) {
+            // Also of an object that the running transaction has freed: a rollback brings it back, without an owner.
+            let entry = engine.entry(id.index);
+            if entry.is_some_and(|entry| entry.type_index() != 0 && entry.generation() == id.generation) {
                 engine.set_owned(id.index, false);
             }
             Ok(())

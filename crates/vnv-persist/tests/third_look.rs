@@ -1,0 +1,371 @@
+//! What a second attack has found, on resuming, chattering alarms, sizes and limits: each of these failed once.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use crc::{CRC_16_IBM_3740, CRC_32_ISO_HDLC, Crc};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use vnv_persist::{
+    Arena, Deferred, Error, Heap, Layout, LayoutError, Memory, OpenError, Options, Outcome, PowerFail, ProtectError,
+    Resume, ResumeError, format,
+};
+use vnv_sim::{SharedStorage, TearError, TearStorage};
+use vnv_storage::Device;
+use vnv_storage::embedded_storage::{ReadStorage, Storage};
+
+type Ram = Memory<16, 8, 4, 2, 64>;
+const OPTIONS: Options = Options::new(512).log_bytes(256);
+const RESUME: Options = Options::new(700).log_bytes(256).guards(4);
+
+fn failed(error: ResumeError) -> ! {
+    std::panic::panic_any(error)
+}
+
+/// The directory of a snapshot has 15 bits for a size: a larger object was admitted, and a snapshot with it could not be opened.
+#[test]
+#[cfg_attr(miri, ignore = "hundreds of kilobytes")]
+fn the_largest_object_is_in_a_snapshot() {
+    type Ram = Memory<16, 8, 4, 2, 5000>;
+    for (limit, size) in [(40_000, 0x7FFF), (1000, 0x7FFF), (40_000, 0x8000), (1000, 0x8000)] {
+        let options = Options::new(limit);
+        let mut memory = Box::new(Ram::new());
+        let heap = Heap::<_, Ram>::format(TearStorage::new(1 << 20, 8), &mut memory, options).unwrap();
+        let large = match heap.allocate_slice_with(size, |at| at as u8) {
+            Ok(large) => large.into_link(),
+            Err(error) => {
+                assert_eq!((size, error), (0x8000, Error::TooLarge));
+                continue;
+            }
+        };
+        assert!(size < 0x8000);
+        heap.set_root("large", Some(large)).unwrap();
+        if limit < 0x8000 {
+            // Only a granule of it is in the snapshot.
+            heap.commit().unwrap();
+            *heap.get_element_mut(large, 17).unwrap() = 99;
+        }
+        heap.snapshot().unwrap();
+        let image = heap.into_device().into_image();
+        let mut memory = Box::new(Ram::new());
+        let heap = Heap::<_, Ram>::open(TearStorage::from_image(image, 8), &mut memory, options).unwrap();
+        let expected = |at: usize| if limit < 0x8000 && at == 17 { 99 } else { at as u8 };
+        assert!(heap.get(large).unwrap().iter().enumerate().all(|(at, byte)| *byte == expected(at)));
+    }
+}
+
+thread_local! {
+    static SHARED: RefCell<Option<SharedStorage>> = const { RefCell::new(None) };
+    static OTHER: Cell<u8> = const { Cell::new(0) };
+}
+
+/// While power is gone another program opens the storage, and evicts, or takes a snapshot.
+fn another_program(base: *mut u8, size: usize) -> Arena {
+    let mut memory = Ram::new();
+    let shared = SHARED.with_borrow(|shared| shared.clone().unwrap());
+    let heap = Heap::<_, Ram>::open(shared, &mut memory, RESUME).unwrap();
+    if OTHER.get() == 0 {
+        for _ in 0..3 {
+            let new = heap.allocate([9u8; 400]).unwrap();
+            heap.evict(&new).unwrap();
+            let _ = new.into_link();
+        }
+    } else {
+        let new = heap.allocate(7u32).unwrap().into_link();
+        heap.set_root("other", Some(new)).unwrap();
+        heap.snapshot().unwrap();
+    }
+    // SAFETY: the arena is filled again.
+    unsafe { base.write_bytes(0xA5, size) };
+    Arena::Lost
+}
+
+/// A program was resumed although another one had opened the storage since: (0) its evicted objects were overwritten, (1) the
+/// other one's snapshot was lost.
+fn resumed_behind_another_program(other: u8) {
+    OTHER.set(other);
+    let shared = SharedStorage::new(TearStorage::new(6000, 8));
+    SHARED.set(Some(shared.clone()));
+    let power: PowerFail = PowerFail::new().with_resume(Resume { persisted: another_program, failed });
+    let mut memory = Ram::new();
+    let heap = Heap::<_, Ram>::format(shared.clone(), &mut memory, RESUME).unwrap();
+    let a = heap.allocate([0u8; 64]).unwrap().into_link();
+    heap.set_root("a", Some(a)).unwrap();
+    // The next record goes to the second reserve, so that the other program's snapshot does not overwrite it.
+    heap.snapshot().unwrap();
+    heap.commit().unwrap();
+    let b = heap.allocate([1u8; 64]).unwrap();
+    heap.evict(&b).unwrap();
+    let resumed = catch_unwind(AssertUnwindSafe(|| {
+        let in_a_guard = || {
+            let _guard = heap.get_mut(a).unwrap();
+            // SAFETY: in the heap's own thread.
+            assert_eq!(unsafe { power.enter() }, Outcome::Saved);
+        };
+        power.protect(&heap, in_a_guard).unwrap();
+    }));
+    let error = resumed.expect_err("it was resumed").downcast::<ResumeError>().unwrap();
+    assert_eq!(*error, ResumeError::StorageMoved);
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "resuming writes over guarded memory")]
+fn what_another_program_has_opened_is_not_resumed() {
+    resumed_behind_another_program(0);
+    resumed_behind_another_program(1);
+}
+
+/// `into_link` of an object that the running transaction had freed: after the rollback it counted as owned for ever.
+#[test]
+fn a_freed_handle_that_became_a_link_owns_nothing_after_a_rollback() {
+    let mut memory = Ram::new();
+    let heap = Heap::<_, Ram>::format(TearStorage::new(16384, 8), &mut memory, OPTIONS).unwrap();
+    let mut owned = heap.allocate(6u32).unwrap();
+    let transaction = heap.transaction().unwrap();
+    transaction.free(&mut owned).unwrap();
+    let _ = owned.into_link();
+    drop(transaction);
+    assert_eq!(heap.collect(), Ok(1));
+}
+
+/// An alarm that came during `with_device` was served by nobody when it ended.
+#[test]
+fn an_alarm_during_with_device_is_served_at_its_end() {
+    let shared = SharedStorage::new(TearStorage::new(16384, 8));
+    let power: PowerFail = PowerFail::new();
+    let mut memory = Ram::new();
+    let heap = Heap::<_, Ram>::format(shared.clone(), &mut memory, OPTIONS).unwrap();
+    let image = power.protect(&heap, || {
+        let a = heap.allocate(7u32).unwrap().into_link();
+        heap.set_root("a", Some(a)).unwrap();
+        // SAFETY: in the heap's own thread.
+        let outcome = heap.with_device(|_| unsafe { power.enter() }).unwrap();
+        assert_eq!(outcome, Outcome::Deferred(Deferred::Operation));
+        shared.image()
+    });
+    let mut memory = Ram::new();
+    let heap = Heap::<_, Ram>::open(TearStorage::from_image(image.unwrap(), 8), &mut memory, OPTIONS).unwrap();
+    assert!(heap.root::<u32>("a").unwrap().is_some());
+}
+
+/// A device that raises alarms in its transfers.
+struct Alarming<'p> {
+    storage: TearStorage,
+    power: &'p PowerFail,
+    /// Alarms to come.
+    alarms: Rc<Cell<u32>>,
+    /// Reads that were begun.
+    reads: Rc<Cell<u32>>,
+    outcomes: Rc<RefCell<Vec<Outcome>>>,
+}
+
+impl Alarming<'_> {
+    fn alarm(&self) {
+        if let Some(left) = self.alarms.get().checked_sub(1) {
+            self.alarms.set(left);
+            // SAFETY: in the heap's own thread.
+            self.outcomes.borrow_mut().push(unsafe { self.power.enter() });
+        }
+    }
+}
+
+impl ReadStorage for Alarming<'_> {
+    type Error = TearError;
+    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), TearError> {
+        self.alarm();
+        self.storage.read(offset, bytes)
+    }
+    fn capacity(&self) -> usize {
+        self.storage.capacity()
+    }
+}
+
+impl Storage for Alarming<'_> {
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), TearError> {
+        self.write_gather(offset, &[bytes])
+    }
+}
+
+impl Device for Alarming<'_> {
+    fn row_size(&self) -> u32 {
+        8
+    }
+    fn write_gather(&mut self, offset: u32, slices: &[&[u8]]) -> Result<(), TearError> {
+        self.alarm();
+        self.storage.write_gather(offset, slices)
+    }
+    fn read_abortable(
+        &mut self,
+        offset: u32,
+        bytes: &mut [u8],
+        stop: &mut dyn FnMut() -> bool,
+    ) -> Result<u32, TearError> {
+        self.reads.set(self.reads.get() + 1);
+        for (at, chunk) in (0..).step_by(64).zip(bytes.chunks_mut(64)) {
+            if at != 0 && stop() {
+                return Ok(at);
+            }
+            self.read(offset + at, chunk)?;
+        }
+        Ok(bytes.len() as u32)
+    }
+    fn sync(&mut self) -> Result<(), TearError> {
+        Ok(())
+    }
+}
+
+/// A comparator that chatters, with a minimum interval: each alarm ended the operation that ran, which never came to its end.
+#[test]
+fn an_alarm_that_comes_too_soon_ends_no_operation() {
+    let power: PowerFail = PowerFail::new().with_minimum_interval(1000, || 0);
+    let (alarms, reads, outcomes) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)), Rc::<RefCell<Vec<_>>>::default());
+    let device = Alarming {
+        storage: TearStorage::new(16384, 8),
+        power: &power,
+        alarms: alarms.clone(),
+        reads: reads.clone(),
+        outcomes: outcomes.clone(),
+    };
+    let mut memory = Ram::new();
+    let heap = Heap::<_, Ram>::format(device, &mut memory, OPTIONS).unwrap();
+    let chattering = || {
+        let a = heap.allocate([7u8; 200]).unwrap();
+        // SAFETY: in the heap's own thread.
+        assert_eq!(unsafe { power.enter() }, Outcome::Saved);
+        heap.evict_all().unwrap();
+        alarms.set(100);
+        reads.set(0);
+        assert_eq!(heap.get(&a).unwrap()[0], 7);
+        assert_eq!(reads.get(), 1, "reads of one object");
+    };
+    power.protect(&heap, chattering).unwrap();
+    let outcomes = outcomes.borrow();
+    assert!(outcomes.len() >= 4 && outcomes.iter().all(|outcome| *outcome == Outcome::Deferred(Deferred::TooSoon)));
+}
+
+fn nothing(_: *mut u8, _: usize) -> Arena {
+    Arena::Kept
+}
+
+/// With two heaps the persist-finished handler was called before the second was saved, and again behind it.
+#[test]
+fn one_heap_is_resumed() {
+    let power: PowerFail<2> = PowerFail::new().with_resume(Resume { persisted: nothing, failed });
+    let (mut m1, mut m2) = (Ram::new(), Ram::new());
+    let first = Heap::<_, Ram>::format(TearStorage::new(16384, 8), &mut m1, RESUME).unwrap();
+    let second = Heap::<_, Ram>::format(TearStorage::new(16384, 8), &mut m2, RESUME).unwrap();
+    let both = power.protect(&first, || power.protect(&second, || ()));
+    assert_eq!(both, Ok(Err(ProtectError::OneHeap)));
+    assert_eq!(power.protect(&second, || ()), Ok(()));
+}
+
+/// A false alarm; the next write meets one error.
+fn false_alarm(_: *mut u8, _: usize) -> Arena {
+    SHARED.with_borrow(|shared| shared.as_ref().unwrap().borrow_mut().fail_write_at(0, 0));
+    Arena::Kept
+}
+
+/// A false alarm, and one bus error while a committed delta was applied: the program, which had lost nothing, was given up.
+#[test]
+#[cfg_attr(miri, ignore = "resuming writes over guarded memory")]
+fn one_bus_error_after_a_false_alarm_is_tried_again() {
+    let shared = SharedStorage::new(TearStorage::new(16384, 8));
+    SHARED.set(Some(shared.clone()));
+    let power: PowerFail = PowerFail::new().with_resume(Resume { persisted: false_alarm, failed });
+    let mut memory = Ram::new();
+    let heap = Heap::<_, Ram>::format(shared, &mut memory, RESUME).unwrap();
+    let a = heap.allocate_slice_with(40, |_| 0u32).unwrap().into_link();
+    heap.commit().unwrap();
+    *heap.get_element_mut(a, 3).unwrap() = 5;
+    heap.commit().unwrap();
+    // SAFETY: in the heap's own thread.
+    let survived = catch_unwind(AssertUnwindSafe(|| power.protect(&heap, || unsafe { power.enter() })));
+    assert!(survived.is_ok());
+}
+
+fn sign(record: &mut [u8], salt: u64) {
+    let length = u32::from_le_bytes(record[16..20].try_into().unwrap()) as usize;
+    let salted = |from: usize, to: usize, record: &[u8]| [&salt.to_le_bytes(), &record[from..to]].concat();
+    let header = Crc::<u16>::new(&CRC_16_IBM_3740).checksum(&salted(6, 24, record));
+    record[4..6].copy_from_slice(&header.to_le_bytes());
+    let all = Crc::<u32>::new(&CRC_32_ISO_HDLC).checksum(&salted(4, length, record));
+    record[..4].copy_from_slice(&all.to_le_bytes());
+}
+
+/// A sound base with the last sequence number that there is: what counted on from it overflowed.
+#[test]
+fn the_last_sequence_number_is_not_accepted() {
+    const LOG: usize = 128;
+    let mut memory = Ram::new();
+    let heap = Heap::<_, Ram>::format(TearStorage::new(10_240, 8), &mut memory, OPTIONS).unwrap();
+    let formatted = heap.into_device().into_image();
+    for (sequence, accepted) in [(1, true), (1 << 62, true), ((1 << 63) - 2, true), (1 << 63, false), (u64::MAX, false)]
+    {
+        let mut image = formatted.clone();
+        image[LOG + 8..LOG + 16].copy_from_slice(&u64::to_le_bytes(sequence));
+        sign(&mut image[LOG..], sequence);
+        let mut memory = Ram::new();
+        match Heap::<_, Ram>::open(TearStorage::from_image(image, 8), &mut memory, OPTIONS) {
+            Ok(heap) => {
+                assert!(accepted);
+                assert!(heap.allocate(5u32).is_ok_and(|five| heap.set_root("x", Some(five.into_link())).is_ok()));
+                assert!(heap.commit().is_ok());
+                let image = heap.into_device().into_image();
+                let mut memory = Ram::new();
+                let heap = Heap::<_, Ram>::open(TearStorage::from_image(image, 8), &mut memory, OPTIONS).unwrap();
+                assert!(heap.root::<u32>("x").unwrap().is_some(), "what was committed is lost");
+            }
+            Err(error) => assert!(!accepted && matches!(error, OpenError::Damaged(_)), "{error:?}"),
+        }
+    }
+}
+
+/// A device of gigabytes, zeros but for what was written.
+struct Sparse(HashMap<u32, u8>, usize);
+
+impl ReadStorage for Sparse {
+    type Error = ();
+    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), ()> {
+        (offset..).zip(bytes).for_each(|(at, to)| *to = self.0.get(&at).copied().unwrap_or(0));
+        Ok(())
+    }
+    fn capacity(&self) -> usize {
+        self.1
+    }
+}
+
+impl Storage for Sparse {
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), ()> {
+        self.write_gather(offset, &[bytes])
+    }
+}
+
+impl Device for Sparse {
+    fn row_size(&self) -> u32 {
+        8
+    }
+    fn write_gather(&mut self, offset: u32, slices: &[&[u8]]) -> Result<(), ()> {
+        self.0.extend((offset..).zip(slices.concat()));
+        Ok(())
+    }
+    fn sync(&mut self) -> Result<(), ()> {
+        Ok(())
+    }
+}
+
+/// From 2 GiB on the unit is 65,536, which the superblock holds as 0: it was formatted, and held nothing.
+#[test]
+#[cfg_attr(miri, ignore = "megabytes")]
+fn a_part_is_below_2_gib() {
+    type Ram = Memory<16, 8, 4, 2, 20_000>;
+    let options = Options::new(200_000);
+    let mut device = Sparse(HashMap::new(), 1 << 31);
+    let refused = format(&mut device, &mut Ram::new(), options);
+    assert!(matches!(refused, Err(OpenError::Layout(LayoutError::CapacityTooLarge))), "{refused:?}");
+    let mut memory = Box::new(Ram::new());
+    let heap = Heap::<_, Ram>::format(Sparse(HashMap::new(), (1 << 31) - 1), &mut memory, options).unwrap();
+    let _ = heap.allocate(5u32).unwrap().into_link();
+    let layout = Layout::read(&mut heap.into_device()).unwrap();
+    assert_eq!(layout.unit(), 0x8000);
+}
