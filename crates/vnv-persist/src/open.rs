@@ -78,7 +78,8 @@ where
         engine.set_tag(found.1.tag + 1);
     }
     if !engine.rebuild_space()? {
-        return Err(OpenError::Damaged(Damage::Overlap));
+        let all = engine.manages_all_places();
+        return Err(if all { OpenError::Damaged(Damage::Overlap) } else { OpenError::AllocatorTooSmall });
     }
     engine.chain_free_slots();
     read_types(engine)?;

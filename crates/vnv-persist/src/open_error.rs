@@ -25,6 +25,8 @@ pub enum OpenError<E> {
     },
     /// No sound state can be recovered.
     Damaged(Damage),
+    /// Objects lie behind the part of the storage that the allocator manages: it was another one when they were placed.
+    AllocatorTooSmall,
     /// The layout is not possible.
     Layout(LayoutError),
     /// The heap failed: the device, or too little RAM.
@@ -98,6 +100,9 @@ impl<E: Debug> fmt::Display for OpenError<E> {
                 "the image was formatted with another {differs} ({image}); use the same sizes and options, which `vnv stat` shows, or format"
             ),
             Self::Damaged(damage) => write!(f, "the image is damaged ({damage:?}); nothing was changed"),
+            Self::AllocatorTooSmall => {
+                f.write_str("the storage allocator is too small for this image: use a larger one, for instance a `Buddy` of more words")
+            }
             Self::Layout(error) => fmt::Display::fmt(error, f),
             Self::Heap(error) => fmt::Display::fmt(error, f),
         }

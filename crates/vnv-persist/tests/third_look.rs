@@ -7,9 +7,10 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use vnv_alloc::{Buddy, SortedArray};
 use vnv_persist::{
-    Arena, Deferred, Error, Heap, Layout, LayoutError, Memory, OpenError, Options, Outcome, PowerFail, ProtectError,
-    Resume, ResumeError, format,
+    Adaptive, Arena, Deferred, Error, Heap, Layout, LayoutError, Memory, OpenError, Options, Outcome, PowerFail,
+    ProtectError, Resume, ResumeError, format,
 };
 use vnv_sim::{SharedStorage, TearError, TearStorage};
 use vnv_storage::Device;
@@ -319,6 +320,29 @@ fn the_last_sequence_number_is_not_accepted() {
             Err(error) => assert!(!accepted && matches!(error, OpenError::Damaged(_)), "{error:?}"),
         }
     }
+}
+
+/// A storage allocator that is too small for the image called it damaged.
+#[test]
+fn a_small_allocator_is_told_from_damage() {
+    const LARGE: usize = 64;
+    let mut memory = Ram::new();
+    let heap = Heap::<_, Ram>::format(TearStorage::new(16384, 8), &mut memory, OPTIONS).unwrap();
+    for _ in 0..12 {
+        let large = heap.allocate([5u8; 400]).unwrap().into_link();
+        heap.set_root("last", Some(large)).unwrap();
+        heap.commit().unwrap();
+        heap.collect().unwrap();
+    }
+    let image = heap.into_device().into_image();
+    let storage = || TearStorage::from_image(image.clone(), 8);
+    let mut memory = Ram::new();
+    let small = Heap::<_, Ram, Adaptive, SortedArray<16>, Buddy<2>>::open(storage(), &mut memory, OPTIONS).map(drop);
+    assert_eq!(small.err(), Some(OpenError::AllocatorTooSmall));
+    let mut memory = Ram::new();
+    let heap = Heap::<_, Ram, Adaptive, SortedArray<16>, Buddy<LARGE>>::open(storage(), &mut memory, OPTIONS).unwrap();
+    let last = heap.root::<[u8; 400]>("last").unwrap().unwrap();
+    assert_eq!(*heap.get(last).unwrap(), [5; 400]);
 }
 
 /// A device of gigabytes, zeros but for what was written.

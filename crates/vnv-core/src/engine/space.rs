@@ -117,6 +117,11 @@ where
         Ok(rebuilt && found >= entries.count())
     }
 
+    /// Whether the storage allocator manages the whole data area; one of fixed size may be too small for the part.
+    pub fn manages_all_places(&self) -> bool {
+        self.space.capacity() >= self.geometry.data_units
+    }
+
     /// Rebuilds the arena's allocator from the resident copies.
     pub(super) fn rebuild_ram(&mut self) -> Result<(), EngineError<D>> {
         self.ram_stale = true;
