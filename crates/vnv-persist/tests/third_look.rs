@@ -9,8 +9,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use vnv_alloc::{Buddy, SortedArray};
 use vnv_persist::{
-    Adaptive, Arena, Deferred, Error, Heap, Layout, LayoutError, Memory, OpenError, Options, Outcome, PowerFail,
-    ProtectError, Resume, ResumeError, format,
+    Adaptive, Arena, Deferred, Durable, Error, Heap, Layout, LayoutError, Memory, OpenError, Options, Outcome,
+    PowerFail, ProtectError, Resume, ResumeError, format,
 };
 use vnv_sim::{SharedStorage, TearError, TearStorage};
 use vnv_storage::Device;
@@ -211,6 +211,20 @@ impl Device for Alarming<'_> {
         }
         Ok(bytes.len() as u32)
     }
+    fn write_abortable(
+        &mut self,
+        offset: u32,
+        slices: &[&[u8]],
+        stop: &mut dyn FnMut() -> bool,
+    ) -> Result<u32, TearError> {
+        for (at, chunk) in (0..).step_by(64).zip(slices.concat().chunks(64)) {
+            if at != 0 && stop() {
+                return Ok(at);
+            }
+            self.write(offset + at, chunk)?;
+        }
+        Ok(slices.concat().len() as u32)
+    }
     fn sync(&mut self) -> Result<(), TearError> {
         Ok(())
     }
@@ -243,6 +257,59 @@ fn an_alarm_that_comes_too_soon_ends_no_operation() {
     power.protect(&heap, chattering).unwrap();
     let outcomes = outcomes.borrow();
     assert!(outcomes.len() >= 4 && outcomes.iter().all(|outcome| *outcome == Outcome::Deferred(Deferred::TooSoon)));
+}
+
+#[derive(Durable, Clone, Copy)]
+#[repr(C)]
+struct Wide {
+    a_rather_long_name: u32,
+    another_rather_long_name: u32,
+    a_third_rather_long_name: u32,
+    yet_another_long_name: u32,
+}
+
+/// In resume mode an alarm ended the write of a schema larger than the dirty limit, in a transaction: its row was taken until the end of that.
+#[test]
+fn alarms_while_a_type_is_entered_in_a_transaction() {
+    type Ram = Memory<16, 4, 1, 2, 200>;
+    let options = Options::new(150).guards(2);
+    for count in 0..6 {
+        for commits in [false, true] {
+            let power: PowerFail = PowerFail::new().with_resume(Resume { persisted: nothing, failed });
+            let alarms = Rc::new(Cell::new(0));
+            let (reads, outcomes) = (Rc::default(), Rc::<RefCell<Vec<_>>>::default());
+            let storage = TearStorage::new(16384, 8);
+            let device = Alarming { storage, power: &power, alarms: alarms.clone(), reads, outcomes: outcomes.clone() };
+            let mut memory = Ram::new();
+            let heap = Heap::<_, Ram>::format(device, &mut memory, options).unwrap();
+            let value = Wide {
+                a_rather_long_name: 1,
+                another_rather_long_name: 2,
+                a_third_rather_long_name: 3,
+                yet_another_long_name: 4,
+            };
+            let entered = || {
+                let transaction = heap.transaction().unwrap();
+                alarms.set(count);
+                let wide = transaction.allocate(value).unwrap().into_link();
+                transaction.set_root("wide", Some(wide)).unwrap();
+                if commits {
+                    transaction.commit().unwrap();
+                }
+            };
+            power.protect(&heap, entered).unwrap();
+            assert!(outcomes.borrow().iter().all(|outcome| *outcome != Outcome::Failed));
+            // The row is free after a rollback, and used after a commit.
+            let again = heap.allocate(value).unwrap();
+            assert_eq!(heap.get(&again).unwrap().yet_another_long_name, 4);
+            drop(again);
+            heap.commit().unwrap();
+            let image = heap.into_device().storage.into_image();
+            let mut memory = Ram::new();
+            let heap = Heap::<_, Ram>::open(TearStorage::from_image(image, 8), &mut memory, options).unwrap();
+            assert_eq!(heap.root::<Wide>("wide").unwrap().is_some(), commits, "{count} alarms");
+        }
+    }
 }
 
 fn nothing(_: *mut u8, _: usize) -> Arena {

@@ -18,6 +18,7 @@ mod snapshot;
 mod space;
 mod sync;
 mod trace;
+mod types;
 mod undo;
 
 pub use bus::{SAFE_POINT_BYTES, zeros};
