@@ -4,7 +4,7 @@ use crate::open_error::{Damage, LayoutField, OpenError};
 use crate::record::read_array;
 use core::fmt::Debug;
 use vnv_core::block::CRC32;
-use vnv_core::engine::{Geometry, snapshot_fixed};
+use vnv_core::engine::{Geometry, KEPT_BYTES, snapshot_fixed};
 use vnv_storage::Device;
 
 /// Version of the on-storage format.
@@ -61,7 +61,7 @@ pub enum LayoutError {
     CapacityTooSmall,
     /// The row size is not a power of two up to 4,096.
     BadRow,
-    /// The dirty limit does not even hold a snapshot of one small object.
+    /// The dirty limit does not even hold a snapshot of one small object, or of one changed element of a slice.
     DirtyLimitTooSmall,
     /// The dirty limit is above 16 MiB.
     DirtyLimitTooLarge,
@@ -131,7 +131,12 @@ impl Layout {
         let log_half = round_up(round_up(base, unit).saturating_add(options.log_bytes), unit);
         let reserve = round_up(options.dirty_limit, unit);
         let fixed = snapshot_fixed(objects) + Geometry::resume_fixed(options.guards);
-        if options.dirty_limit < fixed + 24 {
+        // A small object with its entry, and an element of a slice: of rows that a write may destroy both neighbours go along.
+        let object = unit + 2;
+        let element = if row <= 8 { 26 } else { 22 + 2 * row };
+        let kept = if options.guards == 0 { 0 } else { KEPT_BYTES };
+        let least = if element > object { element } else { object };
+        if options.dirty_limit < fixed + kept + least {
             return Err(LayoutError::DirtyLimitTooSmall);
         }
         if options.dirty_limit > 1 << 24 {

@@ -30,7 +30,8 @@ where
         for index in 0..self.used {
             let entry = self.slot(index);
             let buried = self.word(index) & (flag::DEAD | flag::PENDING) == flag::DEAD && entry.type_index() != 0;
-            if buried && entry.place() == NO_PLACE && self.is_resident(index) && !self.is_pinned(index) {
+            if buried && entry.place() == NO_PLACE && !self.is_pinned(index) {
+                // It may have been evicted meanwhile.
                 self.drop_copy(index);
                 self.release_slot(index, entry.generation(), 0);
                 released = true;

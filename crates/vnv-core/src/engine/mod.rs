@@ -153,6 +153,8 @@ pub struct Engine<'m, D, P, R, S> {
     /// A rebuild of an allocator was interrupted, or put off: it has to be done before it is asked again.
     space_stale: bool,
     ram_stale: bool,
+    /// Copies that have left the arena since its allocator was rebuilt, at most 255.
+    copies_dropped: u8,
     /// Something in a transaction failed that would fit after a commit.
     commit_awaited: bool,
     /// Where a record stands that may be valid although its write failed; 0: nowhere.
@@ -216,6 +218,7 @@ where
             attention,
             space_stale: false,
             ram_stale: false,
+            copies_dropped: 0,
             commit_awaited: false,
             doubtful: 0,
         }

@@ -9,6 +9,9 @@ use core::fmt::Debug;
 use vnv_alloc::OffsetAllocator;
 use vnv_storage::{Device, fault};
 
+/// Copies that leave the arena before its allocator is rebuilt to look for forgotten ranges, while there is a victim to evict instead.
+const DROPPED_BEFORE_REBUILD: u8 = 64;
+
 impl<D, P, R, S> Engine<'_, D, P, R, S>
 where
     D: Device,
@@ -26,17 +29,21 @@ where
         if self.ram_stale {
             self.rebuild_ram()?;
         }
+        let mut evicted = false;
         loop {
             if let Some(offset) = self.ram.allocate(words, 1) {
                 return Ok(offset);
             }
-            if !self.ram.is_complete() {
-                self.rebuild_ram()?;
-                if let Some(offset) = self.ram.allocate(words, 1) {
-                    return Ok(offset);
-                }
+            // What was evicted a moment ago may lie beside ranges that the allocator has forgotten; otherwise it is worth its time only rarely.
+            let searched = evicted || self.copies_dropped >= DROPPED_BEFORE_REBUILD;
+            if searched && let Some(offset) = self.ram_search(words)? {
+                return Ok(offset);
             }
-            let victim = self.victim(Candidates::Evictable)?.ok_or(Error::RamFull)?;
+            let Some(victim) = self.victim(Candidates::Evictable)? else {
+                let found = if searched { None } else { self.ram_search(words)? };
+                return found.ok_or(Error::RamFull);
+            };
+            evicted = true;
             match self.evict_for(victim, words) {
                 // There is no place for the victim's changes now: something clean goes instead.
                 Err(error) if error.commit_may_help() => {
@@ -46,6 +53,15 @@ where
                 evicted => evicted?,
             }
         }
+    }
+
+    /// Arena room among the ranges that the allocator has forgotten, if there may be any: residents times slots.
+    fn ram_search(&mut self, words: u16) -> Result<Option<u16>, EngineError<D>> {
+        if self.ram.is_complete() {
+            return Ok(None);
+        }
+        self.rebuild_ram()?;
+        Ok(self.ram.allocate(words, 1))
     }
 
     /// Evicts a victim; if it is smaller than the room that is wanted, its neighbours in the arena go with it.
@@ -168,6 +184,7 @@ where
         let is_slice = header.state & state::SLICE != 0;
         let words = arena_words(self.block_len(index), is_slice) as u16;
         self.change_slot(index, |entry| entry.set_word(header.word));
+        self.copies_dropped = self.copies_dropped.saturating_add(1);
         self.ram_free(offset, words);
     }
 }

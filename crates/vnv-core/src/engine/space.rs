@@ -153,6 +153,7 @@ where
             return Err(Error::Interrupted);
         }
         self.ram_stale = false;
+        self.copies_dropped = 0;
         debug_assert!(rebuilt.is_ok(), "resident copies overlap");
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use super::{Engine, EngineError, TypeKey};
 use crate::block::HEADER;
-use crate::entry::{Item, NO_PLACE, flag};
+use crate::entry::{Item, NO_PLACE};
 use crate::error::Error;
 use crate::memory::TypeInfo;
 use crate::policy::{Advice, Policy};
@@ -81,8 +81,9 @@ where
 
     /// Takes back an admission that nobody knows of yet: in a transaction too, slot and place are free at once.
     fn retract(&mut self, index: u16) {
-        let entry = self.slot(index);
-        self.free_now(index, entry, self.copy_of(entry), self.word(index) & !flag::OWNED);
+        let mark = self.mark.take();
+        self.free(index);
+        self.mark = mark;
         // If the slot had an item already, the one of this transaction says nothing.
         let own = self.items.get(usize::from(self.mark.unwrap_or(self.items_len))..usize::from(self.items_len));
         let last = own.and_then(<[Item]>::last);

@@ -310,8 +310,9 @@ where
     pub fn root<T: ?Sized + DurableObject>(&self, name: &str) -> Result<Option<Link<T>>, EngineError<D>> {
         self.with_state(|engine, state| {
             let Some(id) = state.roots.get(name)? else { return Ok(None) };
-            engine.resolve(id, T::FINGERPRINT)?;
-            Ok(Some(Link::from_id(id)))
+            let index = engine.resolve(id, T::FINGERPRINT)?;
+            // The running transaction may have freed it.
+            if engine.is_live(index) { Ok(Some(Link::from_id(id))) } else { Err(Error::Stale) }
         })
     }
 
@@ -337,7 +338,10 @@ where
     ) -> Result<(), EngineError<D>> {
         let id = target.filter(|link| !link.is_null()).map(|link| link.object_id());
         if let Some(id) = id {
-            self.objects.with(|engine| engine.resolve(id, T::FINGERPRINT))?;
+            self.objects.with(|engine| {
+                let index = engine.resolve(id, T::FINGERPRINT)?;
+                if engine.is_live(index) { Ok(()) } else { Err(Error::Stale) }
+            })?;
         }
         if self.with_state(|_, state| state.roots.get(name))? == id {
             return Ok(());
