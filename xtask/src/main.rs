@@ -383,21 +383,31 @@ fn miri(steps: &mut Steps) -> Result<()> {
         return Ok(());
     }
     let toolchain = format!("+{toolchain}");
-    // The longest early.
-    let tests: Vec<_> = LIBRARIES
-        .into_iter()
-        .rev()
-        .map(|package| {
-            let only: &[&str] = match package {
-                "vnv-storage" => &["--lib"],
-                // It has no unsafe code of its own; these two use all of what is below.
-                "vnv-collections" => &["--test", "costs", "--test", "queue"],
-                _ => &[],
-            };
-            let arguments = [&[toolchain.as_str(), "miri", "test", "-p", package], only].concat();
-            (format!("miri {package}"), arguments.into_iter().map(String::from).collect())
-        })
+    let step = |name: String, package: &str, only: &[&str]| {
+        let arguments = [&[toolchain.as_str(), "miri", "test", "-p", package], only].concat();
+        (name, arguments.into_iter().map(String::from).collect::<Vec<String>>())
+    };
+    // The longest early, and in two halves.
+    let files = steps.tests_of("vnv-persist")?;
+    let mut halves = [vec!["--lib"], Vec::new()];
+    for (file, half) in files.iter().zip([1, 0].into_iter().cycle()) {
+        halves[half].extend(["--test", file]);
+    }
+    let mut tests: Vec<_> = halves
+        .iter()
+        .zip(1..)
+        .map(|(half, at)| step(format!("miri vnv-persist {at} of 3"), "vnv-persist", half))
         .collect();
+    tests.push(step("miri vnv-persist 3 of 3".into(), "vnv-persist", &["--doc"]));
+    for package in LIBRARIES.into_iter().rev().filter(|package| *package != "vnv-persist") {
+        let only: &[&str] = match package {
+            "vnv-storage" => &["--lib"],
+            // It has no unsafe code of its own; these two use all of what is below.
+            "vnv-collections" => &["--test", "costs", "--test", "queue"],
+            _ => &[],
+        };
+        tests.push(step(format!("miri {package}"), package, only));
+    }
     steps.run_tests_together(&tests, &[("MIRIFLAGS", "-Zmiri-disable-isolation"), ("PROPTEST_CASES", "4")])?;
     Ok(())
 }

@@ -63,6 +63,20 @@ impl Steps {
         Ok(names)
     }
 
+    /// The names of a library's integration tests, sorted.
+    pub fn tests_of(&self, library: &str) -> Result<Vec<String>> {
+        let directory = self.root.join("crates").join(library).join("tests");
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&directory).with_context(|| format!("cannot list {}", directory.display()))? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "rs") {
+                names.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
     fn command(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(&self.root);
