@@ -59,6 +59,7 @@ fn the_largest_object_is_in_a_snapshot() {
 thread_local! {
     static SHARED: RefCell<Option<SharedStorage>> = const { RefCell::new(None) };
     static OTHER: Cell<u8> = const { Cell::new(0) };
+    static FAILING: Cell<u64> = const { Cell::new(0) };
 }
 
 /// While power is gone another program opens the storage, and evicts, or takes a snapshot.
@@ -350,6 +351,46 @@ fn one_bus_error_after_a_false_alarm_is_tried_again() {
     // SAFETY: in the heap's own thread.
     let survived = catch_unwind(AssertUnwindSafe(|| power.protect(&heap, || unsafe { power.enter() })));
     assert!(survived.is_ok());
+}
+
+/// Power was gone; one of the reads with which the arena is filled again fails.
+fn power_was_gone(base: *mut u8, size: usize) -> Arena {
+    // SAFETY: the arena, which is filled again.
+    unsafe { base.write_bytes(0xA5, size) };
+    SHARED.with_borrow(|shared| shared.as_ref().unwrap().borrow_mut().fail_read_at(FAILING.get()));
+    Arena::Lost
+}
+
+/// One bus error at any read while the arena was filled again: the program was given up.
+#[test]
+#[cfg_attr(miri, ignore = "resuming writes over guarded memory")]
+fn one_bus_error_while_the_arena_is_filled_again_is_tried_again() {
+    for read in 0..20 {
+        FAILING.set(read);
+        let shared = SharedStorage::new(TearStorage::new(16384, 8));
+        SHARED.set(Some(shared.clone()));
+        let power: PowerFail = PowerFail::new().with_resume(Resume { persisted: power_was_gone, failed });
+        let mut memory = Ram::new();
+        let heap = Heap::<_, Ram>::format(shared.clone(), &mut memory, RESUME).unwrap();
+        let a = heap.allocate_slice_with(40, |at| at as u32).unwrap().into_link();
+        let b = heap.allocate(7u32).unwrap().into_link();
+        heap.commit().unwrap();
+        let resumed = catch_unwind(AssertUnwindSafe(|| {
+            let in_guards = || {
+                let (shared_guard, mut guard) = (heap.get(a).unwrap(), heap.get_mut(b).unwrap());
+                *guard += 1;
+                // SAFETY: in the heap's own thread.
+                assert_eq!(unsafe { power.enter() }, Outcome::Saved);
+                assert!(shared_guard.iter().enumerate().all(|(at, value)| *value == at as u32));
+                assert_eq!(*guard, 8);
+            };
+            power.protect(&heap, in_guards).unwrap();
+        }));
+        assert!(resumed.is_ok(), "read {read}");
+        shared.borrow_mut().power_on();
+        heap.commit().unwrap();
+        assert_eq!(heap.get(b).map(|value| *value), Ok(8));
+    }
 }
 
 fn sign(record: &mut [u8], salt: u64) {
