@@ -281,15 +281,17 @@ impl Cut {
             return Ok(());
         }
         let apps = self.app.map_or(vec![App::Counter, App::Persist], |app| vec![app]);
+        let mut runs = Vec::new();
         for app in apps {
             if build(steps, self.board, Some(app))? {
                 let elf = self.board.elf(steps, app).display().to_string();
                 let (cuts, seed) = (self.cuts.to_string(), self.seed.to_string());
                 let arguments = emulator(&["cut", self.board.name(), &elf, "--cuts", &cuts, "--seed", &seed]);
-                steps.run(&format!("{name} {}", app.name()), "cargo", &arguments, &[])?;
+                let arguments = arguments.into_iter().map(String::from).collect();
+                runs.push((format!("{name} {}", app.name()), arguments));
             }
         }
-        Ok(())
+        steps.run_together(&runs, &[])
     }
 }
 

@@ -353,28 +353,21 @@ fn fuzz(steps: &mut Steps, only: Option<&str>, seconds: u32, seed: u32) -> Resul
         bail!("there is no fuzz target `{target}`; there are: {}", FUZZED.join(", "));
     }
     let toolchain = format!("+{}", miri_toolchain());
+    if !steps.run_in("fuzz build", "crates/vnv-lab", "cargo", &[&toolchain, "fuzz", "build"])? {
+        return Ok(());
+    }
     let (time, seed) = (format!("-max_total_time={seconds}"), format!("-seed={seed}"));
+    let mut runs = Vec::new();
     for target in FUZZED.into_iter().filter(|target| only.is_none_or(|only| only == *target)) {
         let corpus = format!("target/fuzz/corpus/{target}");
         std::fs::create_dir_all(steps.root().join(&corpus))?;
-        let (corpus, seeds) = (format!("../../{corpus}"), format!("fuzz/seeds/{target}"));
-        let arguments = [
-            &toolchain,
-            "fuzz",
-            "run",
-            target,
-            &corpus,
-            &seeds,
-            "--",
-            &time,
-            &seed,
-            "-len_control=0",
-            "-verbosity=0",
-            "-print_final_stats=1",
-        ];
-        steps.run_in(&format!("fuzz {target}"), "crates/vnv-lab", "cargo", &arguments)?;
+        let seeds = format!("crates/vnv-lab/fuzz/seeds/{target}");
+        let before = [&toolchain, "fuzz", "run", "--fuzz-dir", "crates/vnv-lab/fuzz", target, &corpus, &seeds, "--"];
+        let behind = [&time, &seed, "-len_control=0", "-verbosity=0", "-print_final_stats=1"];
+        let arguments = before.into_iter().chain(behind).map(String::from).collect();
+        runs.push((format!("fuzz {target}"), arguments));
     }
-    Ok(())
+    steps.run_together(&runs, &[])
 }
 
 fn miri(steps: &mut Steps) -> Result<()> {
@@ -408,7 +401,7 @@ fn miri(steps: &mut Steps) -> Result<()> {
         };
         tests.push(step(format!("miri {package}"), package, only));
     }
-    steps.run_tests_together(&tests, &[("MIRIFLAGS", "-Zmiri-disable-isolation"), ("PROPTEST_CASES", "4")])?;
+    steps.run_together(&tests, &[("MIRIFLAGS", "-Zmiri-disable-isolation"), ("PROPTEST_CASES", "4")])?;
     Ok(())
 }
 

@@ -141,12 +141,13 @@ impl Steps {
         Ok(())
     }
 
-    /// Runs tests as steps, as many at a time as there are processors. The output of each is shown when it has ended.
-    pub fn run_tests_together(&mut self, tests: &[(String, Vec<String>)], environment: &[(&str, &str)]) -> Result<()> {
+    /// Runs commands of cargo as steps, as many at a time as there are processors. The output of each is shown when it has
+    /// ended.
+    pub fn run_together(&mut self, commands: &[(String, Vec<String>)], environment: &[(&str, &str)]) -> Result<()> {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let (waiting, ended) = (Mutex::new(tests.iter()), Mutex::new(Vec::new()));
+        let (waiting, ended) = (Mutex::new(commands.iter()), Mutex::new(Vec::new()));
         std::thread::scope(|scope| {
-            for _ in 0..processors.min(tests.len()) {
+            for _ in 0..processors.min(commands.len()) {
                 scope.spawn(|| {
                     loop {
                         let next = waiting.lock().ok().and_then(|mut waiting| waiting.next());
@@ -237,7 +238,7 @@ fn cannot_run(program: &str) -> String {
     format!("`{program}` cannot be run; is it installed?")
 }
 
-/// Tests counted over the closing lines of a step.
+/// Tests counted over the closing lines of a step; nothing to say if there were none.
 #[derive(Default, Debug, PartialEq)]
 struct Counts {
     passed: u64,
@@ -246,6 +247,9 @@ struct Counts {
 
 impl std::fmt::Display for Counts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.passed + self.failed == 0 {
+            return Ok(());
+        }
         write!(f, "{} passed, {} failed", self.passed, self.failed)
     }
 }

@@ -4,6 +4,7 @@ use crate::durable::{Durable, Named};
 use crate::entry::ObjectId;
 use crate::schema::{SchemaWriter, kind};
 use core::fmt;
+use core::hash::{Hash, Hasher};
 use core::marker::PhantomData;
 
 macro_rules! handle {
@@ -68,6 +69,11 @@ macro_rules! handle {
             }
         }
         impl<T: ?Sized> Eq for $name<T> {}
+        impl<T: ?Sized> Hash for $name<T> {
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                (self.index, self.generation).hash(state);
+            }
+        }
         impl<T: ?Sized> fmt::Debug for $name<T> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 write!(f, concat!(stringify!($name), "({}:{})"), self.index, self.generation)

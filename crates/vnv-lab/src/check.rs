@@ -12,7 +12,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use vnv_persist::{Finding, Heap, OpenError, verify};
 use vnv_sim::{Garbage, Tear, TearStorage};
-use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+use xxhash_rust::xxh3::xxh3_128;
 
 /// How thorough a run is.
 #[derive(Clone, Debug)]
@@ -78,17 +78,13 @@ impl Suspect {
     pub fn key(&self) -> u128 {
         // In order, so that equal states do not cancel each other.
         let mix = |sum: u64, part: u64| (sum.rotate_left(9) ^ part).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let expected = self.legal.iter().fold(self.op as u64, |sum, state| mix(sum, fingerprint(state)));
+        let expected = self.legal.iter().fold(self.op as u64, |sum, state| mix(sum, state.fingerprint()));
         xxh3_128(&self.image) ^ u128::from(expected)
     }
 
     fn rung(&self) -> usize {
         self.path.last().map_or(0, Point::rung)
     }
-}
-
-fn fingerprint(state: &State) -> u64 {
-    xxh3_64(format!("{state:?}").as_bytes())
 }
 
 /// A violation: the cuts that lead to it, and what was found.

@@ -2,6 +2,7 @@
 
 use crate::types::{CHAINS, LabHeap, Node, SettingsV1, SettingsV2};
 use std::fmt::Debug;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use vnv_persist::{Error, Link};
 use vnv_storage::Device;
 
@@ -9,7 +10,7 @@ use vnv_storage::Device;
 pub type ModelNode = (u32, Vec<u8>);
 
 /// What the settings are.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum ModelSettings {
     /// There are none.
     #[default]
@@ -61,6 +62,15 @@ impl State {
             self.stale.remove(0);
         }
         self.stale.push(link);
+    }
+
+    /// All of it in one number, the stale handles too: they are tried.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let Self { formatted, chains, counters, mark, settings, stale } = self;
+        let mut hasher = DefaultHasher::new();
+        (formatted, chains, counters, mark, settings, stale).hash(&mut hasher);
+        hasher.finish()
     }
 
     /// Bytes of the objects.

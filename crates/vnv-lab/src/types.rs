@@ -73,7 +73,7 @@ impl Node {
 }
 
 /// Settings, as an old firmware has them.
-#[derive(Durable, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Durable, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(C)]
 #[durable(name = "Settings", version = 1)]
 pub struct SettingsV1 {
@@ -84,7 +84,7 @@ pub struct SettingsV1 {
 }
 
 /// Settings, as a new firmware has them.
-#[derive(Durable, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Durable, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(C)]
 #[durable(name = "Settings", version = 2)]
 pub struct SettingsV2 {

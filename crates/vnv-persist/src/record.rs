@@ -111,10 +111,11 @@ impl RecordHeader {
             tag: u16::from_le_bytes([t0, t1]),
         };
         let salt = salt.unwrap_or(header.sequence);
-        let sound = header_check(&header.salted(salt).to_le_bytes(), bytes) == u16::from_le_bytes([h0, h1])
-            && header.length >= header.payload_at()
+        // The check last: it takes longest.
+        let sound = header.length >= header.payload_at()
             && header.tag < vnv_core::entry::TAG_MASK
-            && header.sequence < END_OF_SEQUENCE;
+            && header.sequence < END_OF_SEQUENCE
+            && header_check(&header.salted(salt).to_le_bytes(), bytes) == u16::from_le_bytes([h0, h1]);
         sound.then_some((header, u32::from_le_bytes([c0, c1, c2, c3])))
     }
 }
