@@ -69,7 +69,7 @@ impl Steps {
         let mut names = Vec::new();
         for entry in std::fs::read_dir(&directory).with_context(|| format!("cannot list {}", directory.display()))? {
             let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == "rs") {
+            if path.extension().is_some_and(|extension| extension == "rs") || path.join("main.rs").is_file() {
                 names.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
             }
         }

@@ -18,14 +18,26 @@ const READ: u8 = 0x03;
 /// Suspects that are checked together, on all cores.
 const BATCH: usize = 512;
 
+/// Plays a life without any cut.
+///
+/// # Errors
+///
+/// What is wrong with it even so.
+pub fn uncut(life: &Life) -> Result<Recording, String> {
+    match std::panic::catch_unwind(|| record(life)) {
+        Ok(recorded) => recorded.map_err(|what| format!("without any cut: {what}")),
+        Err(_) => Err("without any cut: panic".to_string()),
+    }
+}
+
 /// Sweeps a life. `progress` is told how many of how many frames are done.
 #[must_use]
 pub fn sweep(life: &Life, extent: &Extent, first_only: bool, progress: &dyn Fn(usize, usize)) -> LifeReport {
     let start = Instant::now();
     let checker = Checker::new(life, extent, first_only);
     let mut report = LifeReport { name: life.name.clone(), operations: life.ops.len(), ..LifeReport::default() };
-    match std::panic::catch_unwind(|| record(life)) {
-        Ok(Ok(recording)) => {
+    match uncut(life) {
+        Ok(recording) => {
             report.frames = recording.frames.len();
             report.bits = recording.frames.iter().map(|frame| frame.len() as u64 * 8).sum();
             report.commits = recording.commits;
@@ -36,8 +48,7 @@ pub fn sweep(life: &Life, extent: &Extent, first_only: bool, progress: &dyn Fn(u
                 fifth_rung(life, &recording, &checker, extent);
             }
         }
-        Ok(Err(what)) => checker.blame(&[], format!("without any cut: {what}")),
-        Err(_) => checker.blame(&[], "without any cut: panic".to_string()),
+        Err(what) => checker.blame(&[], what),
     }
     report.rungs = *lock(&checker.counts);
     report.violations = lock(&checker.violations).clone();

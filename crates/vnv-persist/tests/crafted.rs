@@ -109,3 +109,30 @@ fn a_snapshot_of_more_objects_than_entries() {
     sign(&mut image[at..], salt);
     is_refused(image);
 }
+
+/// A sound base with the last sequence number that there is: what counted on from it overflowed.
+#[test]
+fn the_last_sequence_number_is_not_accepted() {
+    let mut memory = Ram::new();
+    let heap = TestHeap::format(TearStorage::new(10_240, 8), &mut memory, OPTIONS).unwrap();
+    let formatted = heap.into_device().into_image();
+    for (sequence, accepted) in [(1, true), (1 << 62, true), ((1 << 63) - 2, true), (1 << 63, false), (u64::MAX, false)]
+    {
+        let mut image = formatted.clone();
+        image[LOG + 8..LOG + 16].copy_from_slice(&u64::to_le_bytes(sequence));
+        sign(&mut image[LOG..], sequence);
+        let mut memory = Ram::new();
+        match TestHeap::open(TearStorage::from_image(image, 8), &mut memory, OPTIONS) {
+            Ok(heap) => {
+                assert!(accepted);
+                assert!(heap.allocate(5u32).is_ok_and(|five| heap.set_root("x", Some(five.into_link())).is_ok()));
+                assert!(heap.commit().is_ok());
+                let image = heap.into_device().into_image();
+                let mut memory = Ram::new();
+                let heap = TestHeap::open(TearStorage::from_image(image, 8), &mut memory, OPTIONS).unwrap();
+                assert!(heap.root::<u32>("x").unwrap().is_some(), "what was committed is lost");
+            }
+            Err(error) => assert!(!accepted && matches!(error, OpenError::Damaged(_)), "{error:?}"),
+        }
+    }
+}

@@ -269,8 +269,7 @@ where
 
     /// Frees the object with this id, if it is still there; its `Owned` handle is gone.
     pub(crate) fn free_id(&mut self, id: ObjectId) {
-        let entry = self.slot(id.index);
-        if entry.type_index() != 0 && entry.generation() == id.generation {
+        if let Some(entry) = self.entry_of(id) {
             self.free_entry(id.index, entry, flag::OWNED);
         }
     }

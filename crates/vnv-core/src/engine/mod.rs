@@ -376,14 +376,27 @@ where
     ///
     /// [`Error::Stale`], [`Error::TypeMismatch`].
     pub fn resolve(&self, id: ObjectId, fingerprint: u64) -> Result<u16, EngineError<D>> {
-        let entry = self.entry(id.index).ok_or(Error::Stale)?;
-        if entry.type_index() == 0 || entry.generation() != id.generation {
-            return Err(Error::Stale);
-        }
+        let entry = self.entry_of(id).ok_or(Error::Stale)?;
         match self.type_info(entry.type_index()) {
             Some(info) if info.has_fingerprint(fingerprint) => Ok(id.index),
             _ => Err(Error::TypeMismatch),
         }
+    }
+
+    /// As [`resolve`](Self::resolve), for what the running transaction has not freed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stale`], [`Error::TypeMismatch`].
+    pub fn resolve_live(&self, id: ObjectId, fingerprint: u64) -> Result<u16, EngineError<D>> {
+        let index = self.resolve(id, fingerprint)?;
+        if self.is_live(index) { Ok(index) } else { Err(Error::Stale) }
+    }
+
+    /// The entry of an object, unless its slot is free or holds another one by now.
+    pub(crate) fn entry_of(&self, id: ObjectId) -> Option<Entry> {
+        let of = |entry: &&Entry| entry.type_index() != 0 && entry.generation() == id.generation;
+        self.entry(id.index).filter(of).copied()
     }
 
     /// The id of the live object in a slot.
@@ -441,9 +454,12 @@ where
         self.set_word(index, (word & !clear) | set);
     }
 
-    /// Marks or unmarks an object as owned by a handle on the stack.
-    pub fn set_owned(&mut self, index: u16, owned: bool) {
-        if owned { self.set_flags(index, flag::OWNED, 0) } else { self.set_flags(index, 0, flag::OWNED) }
+    /// No handle on the stack owns the object any more, if it is still there. That holds also for an object that the running
+    /// transaction has freed: a rollback brings it back, without an owner.
+    pub fn disown(&mut self, id: ObjectId) {
+        if self.entry_of(id).is_some() {
+            self.set_flags(id.index, 0, flag::OWNED);
+        }
     }
 
     fn identity(&self, index: u16, place: u16) -> Identity {

@@ -50,7 +50,7 @@ where
                     let clean = self.victim(Candidates::Clean)?;
                     self.drop_copy(clean.ok_or(error)?);
                 }
-                evicted => evicted?,
+                done => done?,
             }
         }
     }

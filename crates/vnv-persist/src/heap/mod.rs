@@ -310,9 +310,7 @@ where
     pub fn root<T: ?Sized + DurableObject>(&self, name: &str) -> Result<Option<Link<T>>, EngineError<D>> {
         self.with_state(|engine, state| {
             let Some(id) = state.roots.get(name)? else { return Ok(None) };
-            let index = engine.resolve(id, T::FINGERPRINT)?;
-            // The running transaction may have freed it.
-            if engine.is_live(index) { Ok(Some(Link::from_id(id))) } else { Err(Error::Stale) }
+            engine.resolve_live(id, T::FINGERPRINT).map(|_| Some(Link::from_id(id)))
         })
     }
 
@@ -338,10 +336,7 @@ where
     ) -> Result<(), EngineError<D>> {
         let id = target.filter(|link| !link.is_null()).map(|link| link.object_id());
         if let Some(id) = id {
-            self.objects.with(|engine| {
-                let index = engine.resolve(id, T::FINGERPRINT)?;
-                if engine.is_live(index) { Ok(()) } else { Err(Error::Stale) }
-            })?;
+            self.objects.with(|engine| engine.resolve_live(id, T::FINGERPRINT))?;
         }
         if self.with_state(|_, state| state.roots.get(name))? == id {
             return Ok(());
@@ -367,7 +362,7 @@ where
         self.outside()?;
         let id = handle.object_id();
         self.with_room(|| {
-            self.objects.with(|engine| engine.resolve(id, T::FINGERPRINT).and_then(|at| engine.evict(at)))
+            self.objects.with(|engine| engine.resolve_live(id, T::FINGERPRINT).and_then(|at| engine.evict(at)))
         })
     }
 
@@ -395,7 +390,7 @@ where
     ) -> Result<(), EngineError<D>> {
         let id = handle.object_id();
         self.objects.with(|engine| {
-            let index = engine.resolve(id, T::FINGERPRINT)?;
+            let index = engine.resolve_live(id, T::FINGERPRINT)?;
             engine.advise(index, advice);
             Ok(())
         })
@@ -408,10 +403,7 @@ where
     /// [`Error::Stale`], [`Error::TypeMismatch`].
     pub fn is_borrowed<T: ?Sized + DurableObject>(&self, handle: impl Handle<T>) -> Result<bool, EngineError<D>> {
         let id = handle.object_id();
-        self.objects.with(|engine| {
-            let index = engine.resolve(id, T::FINGERPRINT)?;
-            if engine.is_live(index) { Ok(engine.is_pinned(index)) } else { Err(Error::Stale) }
-        })
+        self.objects.with(|engine| engine.resolve_live(id, T::FINGERPRINT).map(|index| engine.is_pinned(index)))
     }
 
     /// One bounded step of a collection: frees objects that no root, link or `Owned` handle leads to any more.
@@ -474,11 +466,7 @@ where
 
     fn disown(&self, id: ObjectId) {
         let _ = self.objects.with(|engine| {
-            // Also of an object that the running transaction has freed: a rollback brings it back, without an owner.
-            let entry = engine.entry(id.index);
-            if entry.is_some_and(|entry| entry.type_index() != 0 && entry.generation() == id.generation) {
-                engine.set_owned(id.index, false);
-            }
+            engine.disown(id);
             Ok(())
         });
     }

@@ -1,7 +1,5 @@
 //! Interleavings that once lost or mixed data, found by reviewers: each with the least that shows it.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use std::sync::mpsc;
 use vnv_alloc::Buddy;
 use vnv_persist::*;

@@ -1,16 +1,10 @@
-//! What a second attack has found, on resuming, chattering alarms, sizes and limits: each of these failed once.
+//! Alarms, and programs that are resumed.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-use crc::{CRC_16_IBM_3740, CRC_32_ISO_HDLC, Crc};
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use vnv_alloc::{Buddy, SortedArray};
 use vnv_persist::{
-    Adaptive, Arena, Deferred, Durable, Error, Heap, Layout, LayoutError, Memory, OpenError, Options, Outcome,
-    PowerFail, ProtectError, Resume, ResumeError, format,
+    Arena, Deferred, Durable, Heap, Memory, Options, Outcome, PowerFail, ProtectError, Resume, ResumeError,
 };
 use vnv_sim::{SharedStorage, TearError, TearStorage};
 use vnv_storage::Device;
@@ -22,38 +16,6 @@ const RESUME: Options = Options::new(700).log_bytes(256).guards(4);
 
 fn failed(error: ResumeError) -> ! {
     std::panic::panic_any(error)
-}
-
-/// The directory of a snapshot has 15 bits for a size: a larger object was admitted, and a snapshot with it could not be opened.
-#[test]
-#[cfg_attr(miri, ignore = "hundreds of kilobytes")]
-fn the_largest_object_is_in_a_snapshot() {
-    type Ram = Memory<16, 8, 4, 2, 5000>;
-    for (limit, size) in [(40_000, 0x7FFF), (1000, 0x7FFF), (40_000, 0x8000), (1000, 0x8000)] {
-        let options = Options::new(limit);
-        let mut memory = Box::new(Ram::new());
-        let heap = Heap::<_, Ram>::format(TearStorage::new(1 << 20, 8), &mut memory, options).unwrap();
-        let large = match heap.allocate_slice_with(size, |at| at as u8) {
-            Ok(large) => large.into_link(),
-            Err(error) => {
-                assert_eq!((size, error), (0x8000, Error::TooLarge));
-                continue;
-            }
-        };
-        assert!(size < 0x8000);
-        heap.set_root("large", Some(large)).unwrap();
-        if limit < 0x8000 {
-            // Only a granule of it is in the snapshot.
-            heap.commit().unwrap();
-            *heap.get_element_mut(large, 17).unwrap() = 99;
-        }
-        heap.snapshot().unwrap();
-        let image = heap.into_device().into_image();
-        let mut memory = Box::new(Ram::new());
-        let heap = Heap::<_, Ram>::open(TearStorage::from_image(image, 8), &mut memory, options).unwrap();
-        let expected = |at: usize| if limit < 0x8000 && at == 17 { 99 } else { at as u8 };
-        assert!(heap.get(large).unwrap().iter().enumerate().all(|(at, byte)| *byte == expected(at)));
-    }
 }
 
 thread_local! {
@@ -116,19 +78,6 @@ fn resumed_behind_another_program(other: u8) {
 fn what_another_program_has_opened_is_not_resumed() {
     resumed_behind_another_program(0);
     resumed_behind_another_program(1);
-}
-
-/// `into_link` of an object that the running transaction had freed: after the rollback it counted as owned for ever.
-#[test]
-fn a_freed_handle_that_became_a_link_owns_nothing_after_a_rollback() {
-    let mut memory = Ram::new();
-    let heap = Heap::<_, Ram>::format(TearStorage::new(16384, 8), &mut memory, OPTIONS).unwrap();
-    let mut owned = heap.allocate(6u32).unwrap();
-    let transaction = heap.transaction().unwrap();
-    transaction.free(&mut owned).unwrap();
-    let _ = owned.into_link();
-    drop(transaction);
-    assert_eq!(heap.collect(), Ok(1));
 }
 
 /// An alarm that came during `with_device` was served by nobody when it ended.
@@ -393,111 +342,23 @@ fn one_bus_error_while_the_arena_is_filled_again_is_tried_again() {
     }
 }
 
-fn sign(record: &mut [u8], salt: u64) {
-    let length = u32::from_le_bytes(record[16..20].try_into().unwrap()) as usize;
-    let salted = |from: usize, to: usize, record: &[u8]| [&salt.to_le_bytes(), &record[from..to]].concat();
-    let header = Crc::<u16>::new(&CRC_16_IBM_3740).checksum(&salted(6, 24, record));
-    record[4..6].copy_from_slice(&header.to_le_bytes());
-    let all = Crc::<u32>::new(&CRC_32_ISO_HDLC).checksum(&salted(4, length, record));
-    record[..4].copy_from_slice(&all.to_le_bytes());
-}
-
-/// A sound base with the last sequence number that there is: what counted on from it overflowed.
+/// An initialiser that unwound, of an object above the dirty limit, deferred all later alarms.
 #[test]
-fn the_last_sequence_number_is_not_accepted() {
-    const LOG: usize = 128;
+fn an_initialiser_that_unwinds_is_over() {
+    type Ram = Memory<16, 8, 4, 2, 200>;
     let mut memory = Ram::new();
-    let heap = Heap::<_, Ram>::format(TearStorage::new(10_240, 8), &mut memory, OPTIONS).unwrap();
-    let formatted = heap.into_device().into_image();
-    for (sequence, accepted) in [(1, true), (1 << 62, true), ((1 << 63) - 2, true), (1 << 63, false), (u64::MAX, false)]
-    {
-        let mut image = formatted.clone();
-        image[LOG + 8..LOG + 16].copy_from_slice(&u64::to_le_bytes(sequence));
-        sign(&mut image[LOG..], sequence);
-        let mut memory = Ram::new();
-        match Heap::<_, Ram>::open(TearStorage::from_image(image, 8), &mut memory, OPTIONS) {
-            Ok(heap) => {
-                assert!(accepted);
-                assert!(heap.allocate(5u32).is_ok_and(|five| heap.set_root("x", Some(five.into_link())).is_ok()));
-                assert!(heap.commit().is_ok());
-                let image = heap.into_device().into_image();
-                let mut memory = Ram::new();
-                let heap = Heap::<_, Ram>::open(TearStorage::from_image(image, 8), &mut memory, OPTIONS).unwrap();
-                assert!(heap.root::<u32>("x").unwrap().is_some(), "what was committed is lost");
-            }
-            Err(error) => assert!(!accepted && matches!(error, OpenError::Damaged(_)), "{error:?}"),
-        }
-    }
-}
-
-/// A storage allocator that is too small for the image called it damaged.
-#[test]
-fn a_small_allocator_is_told_from_damage() {
-    const LARGE: usize = 64;
-    let mut memory = Ram::new();
-    let heap = Heap::<_, Ram>::format(TearStorage::new(16384, 8), &mut memory, OPTIONS).unwrap();
-    for _ in 0..12 {
-        let large = heap.allocate([5u8; 400]).unwrap().into_link();
-        heap.set_root("last", Some(large)).unwrap();
-        heap.commit().unwrap();
-        heap.collect().unwrap();
-    }
-    let image = heap.into_device().into_image();
-    let storage = || TearStorage::from_image(image.clone(), 8);
-    let mut memory = Ram::new();
-    let small = Heap::<_, Ram, Adaptive, SortedArray<16>, Buddy<2>>::open(storage(), &mut memory, OPTIONS).map(drop);
-    assert_eq!(small.err(), Some(OpenError::AllocatorTooSmall));
-    let mut memory = Ram::new();
-    let heap = Heap::<_, Ram, Adaptive, SortedArray<16>, Buddy<LARGE>>::open(storage(), &mut memory, OPTIONS).unwrap();
-    let last = heap.root::<[u8; 400]>("last").unwrap().unwrap();
-    assert_eq!(*heap.get(last).unwrap(), [5; 400]);
-}
-
-/// A device of gigabytes, zeros but for what was written.
-struct Sparse(HashMap<u32, u8>, usize);
-
-impl ReadStorage for Sparse {
-    type Error = ();
-    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), ()> {
-        (offset..).zip(bytes).for_each(|(at, to)| *to = self.0.get(&at).copied().unwrap_or(0));
-        Ok(())
-    }
-    fn capacity(&self) -> usize {
-        self.1
-    }
-}
-
-impl Storage for Sparse {
-    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), ()> {
-        self.write_gather(offset, &[bytes])
-    }
-}
-
-impl Device for Sparse {
-    fn row_size(&self) -> u32 {
-        8
-    }
-    fn write_gather(&mut self, offset: u32, slices: &[&[u8]]) -> Result<(), ()> {
-        self.0.extend((offset..).zip(slices.concat()));
-        Ok(())
-    }
-    fn sync(&mut self) -> Result<(), ()> {
-        Ok(())
-    }
-}
-
-/// From 2 GiB on the unit is 65,536, which the superblock holds as 0: it was formatted, and held nothing.
-#[test]
-#[cfg_attr(miri, ignore = "megabytes")]
-fn a_part_is_below_2_gib() {
-    type Ram = Memory<16, 8, 4, 2, 20_000>;
-    let options = Options::new(200_000);
-    let mut device = Sparse(HashMap::new(), 1 << 31);
-    let refused = format(&mut device, &mut Ram::new(), options);
-    assert!(matches!(refused, Err(OpenError::Layout(LayoutError::CapacityTooLarge))), "{refused:?}");
-    let mut memory = Box::new(Ram::new());
-    let heap = Heap::<_, Ram>::format(Sparse(HashMap::new(), (1 << 31) - 1), &mut memory, options).unwrap();
-    let _ = heap.allocate(5u32).unwrap().into_link();
-    let layout = Layout::read(&mut heap.into_device()).unwrap();
-    assert_eq!(layout.unit(), 0x8000);
+    let power: PowerFail = PowerFail::new();
+    let heap: Heap<'_, TearStorage, Ram> =
+        Heap::format(TearStorage::new(8192, 8), &mut memory, Options::new(200).log_bytes(256)).unwrap();
+    let protected = || {
+        let _owned = heap.allocate(5u32).unwrap();
+        let unwound = catch_unwind(AssertUnwindSafe(|| {
+            let _ = heap.allocate_slice_with(600, |at| if at == 5 { panic!("as it should") } else { 0u8 });
+        }));
+        assert!(unwound.is_err());
+        // SAFETY: no other alarm, no other thread.
+        assert_eq!(unsafe { power.enter() }, Outcome::Saved);
+        heap.snapshot().unwrap();
+    };
+    power.protect(&heap, protected).unwrap();
 }

@@ -1,6 +1,4 @@
-//! What was wrong once, each with the least that shows it.
-
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+//! Objects, types and roots.
 
 use vnv_core::block::{BlockHeader, HEADER, Identity, block_crc};
 use vnv_persist::schema::Schema;
