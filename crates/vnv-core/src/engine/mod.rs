@@ -395,8 +395,8 @@ where
 
     /// The entry of an object, unless its slot is free or holds another one by now.
     pub(crate) fn entry_of(&self, id: ObjectId) -> Option<Entry> {
-        let of = |entry: &&Entry| entry.type_index() != 0 && entry.generation() == id.generation;
-        self.entry(id.index).filter(of).copied()
+        let entry = self.slot(id.index);
+        (entry.type_index() != 0 && entry.generation() == id.generation).then_some(entry)
     }
 
     /// The id of the live object in a slot.

@@ -362,7 +362,7 @@ where
         self.outside()?;
         let id = handle.object_id();
         self.with_room(|| {
-            self.objects.with(|engine| engine.resolve_live(id, T::FINGERPRINT).and_then(|at| engine.evict(at)))
+            self.objects.with(|engine| engine.resolve(id, T::FINGERPRINT).and_then(|at| engine.evict(at)))
         })
     }
 
