@@ -144,8 +144,13 @@ enum Command {
 enum Extent {
     Quick,
     Usual,
+    /// As usual, with the same random cases each time: a change must not fail by what it has nothing to do with.
+    Repeatable,
     Full,
 }
+
+/// The random cases of property tests are the same each time.
+const SEEDED: (&str, &str) = ("PROPTEST_RNG_SEED", "1");
 
 const LIBRARIES: [&str; 5] = ["vnv-storage", "vnv-alloc", "vnv-core", "vnv-persist", "vnv-collections"];
 /// The crates with tests, the lowest layer first; the programs in `apps` follow.
@@ -242,11 +247,11 @@ fn run(command: Option<&Command>) -> Result<bool> {
             miri(&mut steps)?;
             steps.run("demo", "cargo", &["run", "--quiet", "--release", "-p", "demo"], &[])?;
             steps.run("deliberate faults", "cargo", &laboratory(&["--mutants"]), &[])?;
-            // What is new is looked for by the full run: a change must not fail by what it has nothing to do with.
-            let (seconds, seed) = if *full { (600, 0) } else { (30, 1) };
+            // What is new is looked for by the full run.
+            let (seconds, seed, extent) = if *full { (600, 0, Extent::Full) } else { (30, 1, Extent::Repeatable) };
             fuzz(&mut steps, None, seconds, seed)?;
             // Last, so that the tests' closing lines end the output.
-            test(&mut steps, if *full { Extent::Full } else { Extent::Usual })?;
+            test(&mut steps, extent)?;
         }
     }
     Ok(steps.summary())
@@ -271,6 +276,7 @@ fn test(steps: &mut Steps, extent: Extent) -> Result<()> {
     let environment: &[(&str, &str)] = match extent {
         Extent::Quick => &[("PROPTEST_CASES", "16")],
         Extent::Usual => &[],
+        Extent::Repeatable => &[SEEDED],
         Extent::Full => &[("VNV_FULL", "1")],
     };
     let mut packages: Vec<String> = LAYERS.map(String::from).into();
@@ -301,7 +307,7 @@ fn test(steps: &mut Steps, extent: Extent) -> Result<()> {
     }
     let arguments: &[&str] = match extent {
         Extent::Quick => &["--depth", "1"],
-        Extent::Usual => &[],
+        Extent::Usual | Extent::Repeatable => &[],
         Extent::Full => &["--full"],
     };
     steps.run("crash laboratory", "cargo", &laboratory(arguments), &[])?;
@@ -401,7 +407,8 @@ fn miri(steps: &mut Steps) -> Result<()> {
         };
         tests.push(step(format!("miri {package}"), package, only));
     }
-    steps.run_together(&tests, &[("MIRIFLAGS", "-Zmiri-disable-isolation"), ("PROPTEST_CASES", "4")])?;
+    let environment = [("MIRIFLAGS", "-Zmiri-disable-isolation"), ("PROPTEST_CASES", "4"), SEEDED];
+    steps.run_together(&tests, &environment)?;
     Ok(())
 }
 
