@@ -13,6 +13,7 @@ mod load;
 mod pending;
 mod residents;
 mod resume;
+mod rising;
 mod room;
 mod snapshot;
 mod space;

@@ -1,5 +1,6 @@
 //! The two allocators: places in the data area, and ranges of the arena.
 
+use super::rising::Rising;
 use super::{Engine, EngineError, trace};
 use crate::arena::{arena_words, state};
 use crate::entry::NO_PLACE;
@@ -86,23 +87,18 @@ where
         let mut interrupted = false;
         let (entries, items) = (&*self.entries, &self.items[..usize::from(self.items_len)]);
         let (used, start) = (usize::from(self.used), self.geometry.data_start);
-        let mut after = None;
         let mut found = 0;
-        // The live ranges in rising order, by selection: no memory, quadratic, and rare.
+        let mut rising = Rising::default();
         let mut live = core::iter::from_fn(|| {
-            interrupted |= attention.interrupts();
-            if interrupted {
-                return None;
-            }
             let places = entries[..used].iter().filter(|entry| entry.type_index() != 0).map(|e| (e.place, e.units()));
             let old = items
                 .iter()
                 .filter_map(|item| entries.get(usize::from(item.index())).map(|entry| (item.place, entry.units())));
-            let next = places
-                .chain(old)
-                .filter(|(place, units)| *place != NO_PLACE && *units != 0 && after.is_none_or(|after| *place > after))
-                .min()?;
-            after = Some(next.0);
+            let ranges = places.chain(old).filter(|(place, units)| *place != NO_PLACE && *units != 0);
+            let next = rising.next(ranges, &mut || {
+                interrupted |= attention.interrupts();
+                interrupted
+            })?;
             found += 1;
             Some((next.0.wrapping_sub(start), next.1))
         });
@@ -131,12 +127,8 @@ where
         let (used, words, unit) = (usize::from(self.used), self.arena.words(), self.geometry.unit as usize);
         let arena = &self.arena;
         let marks = self.marks.as_ref().map(trace::Marks::range);
-        let mut after = None;
+        let mut rising = Rising::default();
         let mut live = core::iter::from_fn(|| {
-            interrupted |= attention.interrupts();
-            if interrupted {
-                return None;
-            }
             let copies = entries[..used].iter().filter_map(|entry| {
                 let block_len = usize::from(entry.units()) * unit;
                 // SAFETY: arena invariant 2: the table holds only offsets of resident headers.
@@ -144,9 +136,10 @@ where
                 let slice = header.is_some_and(|header| header.state & state::SLICE != 0);
                 Some((entry.resident()?, arena_words(block_len, slice) as u16))
             });
-            let next = copies.chain(marks).filter(|(offset, _)| after.is_none_or(|after| *offset > after)).min()?;
-            after = Some(next.0);
-            Some(next)
+            rising.next(copies.chain(marks), &mut || {
+                interrupted |= attention.interrupts();
+                interrupted
+            })
         });
         let rebuilt = self.ram.rebuild(words, &mut live);
         if interrupted {
