@@ -168,8 +168,7 @@ impl Attention {
     #[inline]
     pub(crate) fn opened(&self) {
         self.unchanged.store(false, Relaxed);
-        // Each pins an object of its own, of at most 32,767; a rollback forgets those of its objects once: a transaction does not
-        // begin while any is open.
+        // Each pins an object of its own, of at most 32,767.
         self.open.store(self.open.load(Relaxed).wrapping_add(1), Relaxed);
     }
 
@@ -180,6 +179,11 @@ impl Attention {
         self.open.store(self.open.load(Relaxed).wrapping_sub(1), Relaxed);
         compiler_fence(Ordering::SeqCst);
         self.pending.load(Relaxed) != 0
+    }
+
+    /// A transaction is undone. It did not begin while a mutable guard was open: those that count by now were forgotten in it.
+    pub(crate) fn forget_open(&self) {
+        self.open.store(0, Relaxed);
     }
 
     /// Mutable guards that are open, forgotten ones and objects that are being filled included.

@@ -65,6 +65,7 @@ where
     ///
     /// [`Error::StorageFull`], the device's.
     pub fn write_back(&mut self) -> Result<bool, EngineError<D>> {
+        self.begin_batch();
         let limit = self.geometry.dirty_limit;
         let most = (limit / WRITE_BACKS).max(WORTHWHILE.min(limit / 2));
         let chosen = self.choose(Chosen::default(), most);
@@ -85,10 +86,28 @@ where
     ///
     /// [`Error::GuardOpen`] if a mutable guard is open on it; [`Error::StorageFull`], the device's.
     pub(super) fn sync_victim(&mut self, index: u16) -> Result<(), EngineError<D>> {
+        self.begin_batch();
         let most = u32::from(self.arena.words()) / 2;
         let chosen = self.choose_one(index, Chosen::default());
         let chosen = self.choose(chosen, most);
         self.write_chosen(chosen)
+    }
+
+    /// Begins to choose. If a policy or a device has unwound out of the batch before, its marks go: there may be guards on those
+    /// objects by now.
+    fn begin_batch(&mut self) {
+        if core::mem::replace(&mut self.in_batch, true) {
+            self.take_back_choice();
+            self.space_stale = true;
+        }
+    }
+
+    fn take_back_choice(&mut self) {
+        for index in self.changed() {
+            if let Some(resident) = self.resident(index) {
+                resident.update(|header| header.state &= !state::BATCH);
+            }
+        }
     }
 
     /// Marks one object more for the batch.
@@ -137,6 +156,7 @@ where
     pub(super) fn choose_where(&mut self, picks: Picks<'_, Self, EngineError<D>>) -> Result<Chosen, EngineError<D>> {
         // The farther the places rotate, the longer it takes until an object comes back to one that it left: a copy that stands there
         // would look right if the part dropped the write.
+        self.begin_batch();
         let mut chosen = Chosen { units: 0, moves: true };
         for index in self.changed() {
             self.safe_point()?;
@@ -152,7 +172,7 @@ where
     /// Writes the objects that were chosen, or takes the choice back.
     pub(super) fn write_chosen(&mut self, chosen: Result<Chosen, EngineError<D>>) -> Result<(), EngineError<D>> {
         let written = match chosen {
-            Ok(Chosen { units: 0, .. }) => return Ok(()),
+            Ok(Chosen { units: 0, .. }) => Ok(()),
             Ok(chosen) => {
                 let written = self.write_batch(chosen);
                 // Nothing refers to fresh places that were not written: the allocator forgets them.
@@ -162,12 +182,9 @@ where
             Err(error) => Err(error),
         };
         if written.is_err() {
-            for index in self.changed() {
-                if let Some(resident) = self.resident(index) {
-                    resident.update(|header| header.state &= !state::BATCH);
-                }
-            }
+            self.take_back_choice();
         }
+        self.in_batch = false;
         written
     }
 

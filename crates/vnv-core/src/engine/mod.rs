@@ -154,6 +154,8 @@ pub struct Engine<'m, D, P, R, S> {
     /// A rebuild of an allocator was interrupted, or put off: it has to be done before it is asked again.
     space_stale: bool,
     ram_stale: bool,
+    /// Objects are being chosen for a batch, or written.
+    in_batch: bool,
     /// Copies that have left the arena since its allocator was rebuilt, at most 255.
     copies_dropped: u8,
     /// Something in a transaction failed that would fit after a commit.
@@ -219,6 +221,7 @@ where
             attention,
             space_stale: false,
             ram_stale: false,
+            in_batch: false,
             copies_dropped: 0,
             commit_awaited: false,
             doubtful: 0,

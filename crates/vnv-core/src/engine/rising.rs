@@ -53,17 +53,13 @@ impl Rising {
     /// Puts a range in its place; the highest one falls out if there are too many.
     fn insert(&mut self, range: (u16, u16)) {
         let at = self.lowest().iter().rposition(|other| other.0 < range.0).map_or(0, |below| below + 1);
-        match self.found.get_mut(at) {
-            Some(same) if at < self.len && same.0 == range.0 => same.1 = same.1.min(range.1),
-            _ => {
-                self.len = FOUND.min(self.len + 1);
-                if let Some(behind) = self.found.get_mut(at..self.len) {
-                    behind.rotate_right(1);
-                    if let Some(free) = behind.first_mut() {
-                        *free = range;
-                    }
-                }
-            }
+        if let Some(same) = self.found.get_mut(at).filter(|other| at < self.len && other.0 == range.0) {
+            same.1 = same.1.min(range.1);
+            return;
+        }
+        self.len = FOUND.min(self.len + 1);
+        if let Some(behind) = self.found.get_mut(at..self.len) {
+            behind.iter_mut().fold(range, |range, place| core::mem::replace(place, range));
         }
     }
 }

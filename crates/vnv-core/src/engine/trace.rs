@@ -169,20 +169,16 @@ where
 
     fn trace(&mut self, index: u16) -> Result<(), EngineError<D>> {
         let type_index = self.slot(index).type_index();
+        if type_index != SCHEMA_TYPE {
+            let info = self.type_info(type_index).copied().ok_or(Error::Damaged { index })?;
+            self.set_colour(u16::from(type_index), false, true);
+            if info.has_links() {
+                self.trace_links(index, u16::from(type_index), &mut |engine, _, target| engine.reach(target))?;
+            }
+        }
+        // Only now: a policy or a device may unwind out of a load.
         self.set_colour(index, true, true);
-        if type_index == SCHEMA_TYPE {
-            return Ok(());
-        }
-        let info = self.type_info(type_index).copied().ok_or(Error::Damaged { index })?;
-        self.set_colour(u16::from(type_index), false, true);
-        if !info.has_links() {
-            return Ok(());
-        }
-        let traced = self.trace_links(index, u16::from(type_index), &mut |engine, _, target| engine.reach(target));
-        if traced.is_err() {
-            self.set_colour(index, true, false);
-        }
-        traced
+        Ok(())
     }
 
     /// Visits the links in a live object (offset, target), which is loaded and checked on the way.

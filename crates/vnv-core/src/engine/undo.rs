@@ -56,6 +56,7 @@ where
     pub unsafe fn rollback(&mut self) {
         let Some(mark) = self.mark.take() else { return };
         self.attention.set_transaction(false);
+        self.attention.forget_open();
         self.end_marks();
         for index in self.changed() {
             if self.word(index) & flag::FREED_IN_TRANSACTION != 0 {
@@ -72,7 +73,7 @@ where
                 // The fresh place takes the item, so that no row is written twice before the next commit.
                 // A copy loaded from that place goes, although it was not changed since.
                 if !fault!(RollbackKeepsCopy) {
-                    self.drop_copy(index);
+                    self.forget_copy(index);
                 }
                 let fresh = self.slot(index).place();
                 self.change_slot(index, |entry| entry.place = item.place);
@@ -117,7 +118,14 @@ where
                 self.dirty -= MOVED_BYTES;
             }
         }
-        // A guard that is still counted was forgotten: its lifetime has ended with the transaction's.
+        self.forget_copy(index);
+    }
+
+    /// Drops a copy. A guard on it that still counts was forgotten: its lifetime has ended with the transaction's.
+    fn forget_copy(&mut self, index: u16) {
+        if self.attention.counts_pins() && self.is_pinned(index) {
+            self.attention.unpinned();
+        }
         self.drop_copy(index);
     }
 

@@ -47,6 +47,8 @@ pub enum Advice {
 }
 
 /// Chooses the object to evict or to sync. Two bytes per resident object (`hint`) are the policy's own.
+///
+/// It should not panic. If it does, and the panic is caught, nothing is lost, but room in the arena may stay taken until the next reboot.
 pub trait Policy {
     /// The hint of an object that has just become resident.
     fn loaded(&mut self) -> u16;

@@ -162,7 +162,7 @@ where
     }
 
     /// Runs `operation` on the device, for its statistics or to fail it in tests. It must not call the heap: an `Owned` that is dropped in
-    /// there is not freed before the next reboot.
+    /// there is not freed, and a transaction that is dropped there does not end, before the next reboot.
     ///
     /// # Errors
     ///

@@ -9,3 +9,4 @@ mod objects;
 mod ownership;
 mod power_fail;
 mod records;
+mod unwinding;

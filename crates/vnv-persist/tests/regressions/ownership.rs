@@ -111,3 +111,31 @@ fn a_root_does_not_lead_to_what_the_transaction_has_freed() {
     }
     assert_eq!(heap.root::<u32>("a"), Ok(None));
 }
+
+/// A mutable guard that was forgotten in a transaction counted as open for ever, although the rollback had dropped its copy: there was
+/// no commit, transaction or snapshot any more.
+#[test]
+fn a_guard_forgotten_in_a_transaction_counts_until_the_rollback() {
+    for guards in [0, 2] {
+        let mut memory = Ram::new();
+        let options = Options::new(512).log_bytes(256).guards(guards);
+        let heap = Heap::<_, Ram>::format(TearStorage::new(16384, 8), &mut memory, options).unwrap();
+        let (a, b) = (heap.allocate(5u32).unwrap().into_link(), heap.allocate(7u32).unwrap().into_link());
+        heap.set_root("a", Some(a)).unwrap();
+        heap.set_root("b", Some(b)).unwrap();
+        heap.commit().unwrap();
+        for _ in 0..4 {
+            let transaction = heap.transaction().unwrap();
+            let (mut first, mut second) = (transaction.get_mut(a).unwrap(), transaction.get_mut(b).unwrap());
+            (*first, *second) = (6, 8);
+            std::mem::forget((first, second));
+            assert_eq!(transaction.commit(), Err(Error::GuardOpen));
+            assert_eq!((*heap.get(a).unwrap(), *heap.get(b).unwrap()), (5, 7));
+            assert_eq!(heap.commit().map(drop), Ok(()));
+            assert_eq!(heap.snapshot().map(drop), Ok(()));
+        }
+        // All of the guards that may be open at once are to be had.
+        let (first, second) = (heap.get_mut(a).unwrap(), heap.get_mut(b).unwrap());
+        assert_eq!((*first, *second), (5, 7));
+    }
+}
