@@ -359,7 +359,8 @@ fn fuzz(steps: &mut Steps, only: Option<&str>, seconds: u32, seed: u32) -> Resul
         bail!("there is no fuzz target `{target}`; there are: {}", FUZZED.join(", "));
     }
     let toolchain = format!("+{}", miri_toolchain());
-    if !steps.run_in("fuzz build", "crates/vnv-lab", "cargo", &[&toolchain, "fuzz", "build"])? {
+    let build = [&toolchain, "fuzz", "build", "--fuzz-dir", "crates/vnv-lab/fuzz"];
+    if !steps.run("fuzz build", "cargo", &build, &[])? {
         return Ok(());
     }
     let (time, seed) = (format!("-max_total_time={seconds}"), format!("-seed={seed}"));

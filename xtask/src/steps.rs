@@ -142,8 +142,12 @@ impl Steps {
     }
 
     /// Runs commands of cargo as steps, as many at a time as there are processors. The output of each is shown when it has
-    /// ended.
+    /// ended, that of a single one as it comes.
     pub fn run_together(&mut self, commands: &[(String, Vec<String>)], environment: &[(&str, &str)]) -> Result<()> {
+        if let [(name, arguments)] = commands {
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            return self.run(name, "cargo", &arguments, environment).map(|_| ());
+        }
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let (waiting, ended) = (Mutex::new(commands.iter()), Mutex::new(Vec::new()));
         std::thread::scope(|scope| {

@@ -1,19 +1,20 @@
 //! The laboratory on deliberate faults: it must find every one.
 
-use crate::check::{Extent, Violation};
+use crate::check::Extent;
 use crate::life::Life;
-use crate::sweep::{sweep, uncut};
+use crate::sweep::sweep;
 use anyhow::Result;
 use std::time::Instant;
 use vnv_storage::fault::{Fault, choose};
 
-/// Runs the lives on every fault whose name contains `name` until one of them shows it: first without cuts, then ever more
-/// thorough. If `rung` is given, only with cuts of that rung of the ladder.
+/// Runs the lives on every fault whose name contains `name` until one of them shows it, on one rung of the ladder only
+/// if `rung` names it.
 ///
 /// # Errors
 ///
 /// If the report cannot be written.
 pub fn run(lives: &[Life], name: Option<&str>, rung: Option<usize>) -> Result<bool> {
+    // Ever more thorough, until it is found.
     let extents = [(1, true, 1), (2, true, 12), (2, false, 1)].map(|(depth, coarse, sparse)| Extent {
         depth,
         rung,
@@ -30,14 +31,9 @@ pub fn run(lives: &[Life], name: Option<&str>, rung: Option<usize>) -> Result<bo
         }
         let start = Instant::now();
         choose(Some(*fault));
-        let unprovoked = lives.iter().filter(|_| rung.is_none()).find_map(|life| {
-            let what = uncut(life).err()?;
-            Some(Violation { life: life.name.clone(), path: String::new(), what })
-        });
         let mut runs = extents.iter().flat_map(|extent| lives.iter().map(move |life| (life, extent)));
-        let violation = unprovoked.or_else(|| {
-            runs.find_map(|(life, extent)| sweep(life, extent, true, &|_, _| {}).violations.into_iter().next())
-        });
+        let violation =
+            runs.find_map(|(life, extent)| sweep(life, extent, true, &|_, _| {}).violations.into_iter().next());
         choose(None);
         let seconds = start.elapsed().as_secs_f64();
         if let Some(violation) = violation {

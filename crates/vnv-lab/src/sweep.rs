@@ -18,26 +18,14 @@ const READ: u8 = 0x03;
 /// Suspects that are checked together, on all cores.
 const BATCH: usize = 512;
 
-/// Plays a life without any cut.
-///
-/// # Errors
-///
-/// What is wrong with it even so.
-pub fn uncut(life: &Life) -> Result<Recording, String> {
-    match std::panic::catch_unwind(|| record(life)) {
-        Ok(recorded) => recorded.map_err(|what| format!("without any cut: {what}")),
-        Err(_) => Err("without any cut: panic".to_string()),
-    }
-}
-
 /// Sweeps a life. `progress` is told how many of how many frames are done.
 #[must_use]
 pub fn sweep(life: &Life, extent: &Extent, first_only: bool, progress: &dyn Fn(usize, usize)) -> LifeReport {
     let start = Instant::now();
     let checker = Checker::new(life, extent, first_only);
     let mut report = LifeReport { name: life.name.clone(), operations: life.ops.len(), ..LifeReport::default() };
-    match uncut(life) {
-        Ok(recording) => {
+    match std::panic::catch_unwind(|| record(life)) {
+        Ok(Ok(recording)) => {
             report.frames = recording.frames.len();
             report.bits = recording.frames.iter().map(|frame| frame.len() as u64 * 8).sum();
             report.commits = recording.commits;
@@ -48,7 +36,8 @@ pub fn sweep(life: &Life, extent: &Extent, first_only: bool, progress: &dyn Fn(u
                 fifth_rung(life, &recording, &checker, extent);
             }
         }
-        Err(what) => checker.blame(&[], what),
+        Ok(Err(what)) => checker.blame(&[], format!("without any cut: {what}")),
+        Err(_) => checker.blame(&[], "without any cut: panic".to_string()),
     }
     report.rungs = *lock(&checker.counts);
     report.violations = lock(&checker.violations).clone();

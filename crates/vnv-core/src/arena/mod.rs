@@ -150,7 +150,7 @@ impl Resident {
     }
 
     #[inline]
-    fn set_pins(self, pins: u8) {
+    pub(crate) fn set_pins(self, pins: u8) {
         // SAFETY: as in `set_header`.
         unsafe { (&raw mut (*self.header.as_ptr()).pins).write(pins) }
     }

@@ -152,6 +152,8 @@ where
                 return Err(error);
             }
         };
+        // The policy may panic: nothing refers to the object yet.
+        let hint = self.policy.loaded();
         if index == self.free_slots {
             self.free_slots = old.place();
         }
@@ -176,7 +178,7 @@ where
             word: flag::UNWRITTEN | flag::PENDING | if key.is_some() { flag::OWNED } else { 0 },
             pins: if key.is_some() { MUTABLE } else { 0 },
             state: dirty | transaction | if is_slice { state::SLICE } else { 0 },
-            hint: self.policy.loaded(),
+            hint,
         });
         // SAFETY: the block belongs to nobody else yet, and its length is a multiple of the unit, at least 8.
         unsafe { resident.begin_block(size as u16, block_len) };

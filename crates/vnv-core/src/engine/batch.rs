@@ -93,8 +93,8 @@ where
         self.write_chosen(chosen)
     }
 
-    /// Begins to choose. If a policy or a device has unwound out of the batch before, its marks go: there may be guards on those
-    /// objects by now.
+    /// Begins to choose. If the policy has panicked in the batch before, its marks go: there may be guards on those objects
+    /// by now.
     fn begin_batch(&mut self) {
         if core::mem::replace(&mut self.in_batch, true) {
             self.take_back_choice();

@@ -24,11 +24,8 @@ where
         let was_resident = self.is_resident(id.index);
         let resident = self.obtain(id, key)?;
         self.may_pin(resident)?;
-        if !resident.pin(self.attention) {
-            return Err(Error::AlreadyBorrowed);
-        }
         self.note_use(resident, was_resident);
-        Ok(resident)
+        if resident.pin(self.attention) { Ok(resident) } else { Err(Error::AlreadyBorrowed) }
     }
 
     /// Pins an object for changing it, and counts it as open.
@@ -64,12 +61,11 @@ where
             None => self.change_whole(id.index, resident)?,
             Some((from, to)) => self.change_range(id.index, resident, from, to)?,
         }
-        self.pin_mutable(resident)?;
         self.note_use(resident, was_resident);
-        Ok(resident)
+        self.pin_mutable(resident)
     }
 
-    /// Tells the policy of a use, once, when nothing can fail any more. A load has told it already.
+    /// Tells the policy of a use, once; a load has told it already. It may panic: the copy is not pinned yet.
     fn note_use(&mut self, resident: Resident, was_resident: bool) {
         if was_resident {
             resident.set_hint(self.policy.used(resident.hint()));

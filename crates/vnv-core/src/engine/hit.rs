@@ -2,7 +2,7 @@
 //! Whatever is not that simple is left to the operations in `load` and `change`, which also know why.
 
 use super::{Engine, TypeKey};
-use crate::arena::{Resident, state};
+use crate::arena::{MUTABLE, Resident, state};
 use crate::policy::Policy;
 
 impl<D, P: Policy, R, S> Engine<'_, D, P, R, S> {
@@ -25,7 +25,7 @@ impl<D, P: Policy, R, S> Engine<'_, D, P, R, S> {
         Some(resident)
     }
 
-    /// Tells the policy of a hit, once for each use.
+    /// Tells the policy of a hit, once for each use. It may panic: the copy is not pinned yet.
     #[inline]
     fn note_hit(&mut self, resident: Resident) {
         resident.set_hint(self.policy.hit(resident.hint()));
@@ -45,10 +45,11 @@ impl<D, P: Policy, R, S> Engine<'_, D, P, R, S> {
     pub(crate) fn hit_mutable(&mut self, index: usize, generation: i32, key: &'static TypeKey) -> Option<Resident> {
         let resident = self.hit(index, generation, key)?;
         let dirty = resident.state() & (state::DIRTY | state::PARTIAL) == state::DIRTY;
-        if !dirty || !resident.pin_mutable_quickly() {
+        if !dirty || resident.pins() != 0 {
             return None;
         }
         self.note_hit(resident);
+        resident.set_pins(MUTABLE);
         self.attention.opened();
         Some(resident)
     }

@@ -55,7 +55,7 @@ where
         }
     }
 
-    /// Arena room among the ranges that the allocator has forgotten, if there may be any: residents times slots.
+    /// Arena room among the ranges that the allocator has forgotten, if there may be any: a pass through the slots for every 32 residents.
     fn ram_search(&mut self, words: u16) -> Result<Option<u16>, EngineError<D>> {
         if self.ram.is_complete() {
             return Ok(None);

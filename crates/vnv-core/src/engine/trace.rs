@@ -176,7 +176,7 @@ where
                 self.trace_links(index, u16::from(type_index), &mut |engine, _, target| engine.reach(target))?;
             }
         }
-        // Only now: a policy or a device may unwind out of a load.
+        // Only now: the policy may panic in a load.
         self.set_colour(index, true, true);
         Ok(())
     }

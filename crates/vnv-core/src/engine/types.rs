@@ -73,9 +73,9 @@ where
             }
             written?;
         }
-        // Only a collection looks at it.
-        self.advise(index, Advice::WontNeed);
         self.set_type_info(row, TypeInfo::of(key));
+        // Only a collection looks at it. Last, for the policy may panic.
+        self.advise(index, Advice::WontNeed);
         Ok(row)
     }
 

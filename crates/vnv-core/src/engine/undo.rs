@@ -68,6 +68,7 @@ where
             let Some(item) = self.items.get(at).copied() else { continue };
             let index = item.index();
             if item.place == NO_PLACE {
+                self.forget_copy(index);
                 self.undo_allocation(index);
             } else {
                 // The fresh place takes the item, so that no row is written twice before the next commit.

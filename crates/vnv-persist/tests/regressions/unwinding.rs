@@ -8,25 +8,40 @@ use vnv_storage::RamStorage;
 thread_local! {
     /// The choice that panics is so many choices away; 0: none does.
     static CHOICES: Cell<u32> = const { Cell::new(0) };
+    /// As many calls of any of its methods.
+    static CALLS: Cell<u32> = const { Cell::new(0) };
 }
 
 #[derive(Default)]
 struct PanicsOnce(Clock);
 
+/// Counts down; panics at the last one.
+fn count_down(left: &Cell<u32>) {
+    let before = left.get();
+    left.set(before.saturating_sub(1));
+    assert_ne!(before, 1, "as it should");
+}
+
 impl Policy for PanicsOnce {
     fn loaded(&mut self) -> u16 {
+        CALLS.with(count_down);
         self.0.loaded()
     }
     fn hit(&mut self, hint: u16) -> u16 {
+        CALLS.with(count_down);
         self.0.hit(hint)
     }
+    fn used(&mut self, hint: u16) -> u16 {
+        CALLS.with(count_down);
+        self.0.used(hint)
+    }
     fn advised(&mut self, hint: u16, advice: Advice) -> u16 {
+        CALLS.with(count_down);
         self.0.advised(hint, advice)
     }
     fn victim(&mut self, residents: &mut dyn Residents) -> Option<u16> {
-        let left = CHOICES.get();
-        CHOICES.set(left.saturating_sub(1));
-        assert_ne!(left, 1, "as it should");
+        CALLS.with(count_down);
+        CHOICES.with(count_down);
         self.0.victim(residents)
     }
 }
@@ -84,4 +99,68 @@ fn a_trace_that_unwound_is_traced_again() {
         }
     }
     assert!(unwound > 0);
+}
+
+/// Whichever call of the policy panics: what was committed stays, later changes are saved, nothing stays pinned, and what the arena holds
+/// is told from what it held before.
+#[test]
+fn a_call_that_panics_changes_nothing() {
+    let step = if cfg!(miri) { 7 } else { 1 };
+    for guards in [0, 3] {
+        for at in (1..150).step_by(step) {
+            any_call_panics(guards, at);
+        }
+    }
+}
+
+fn any_call_panics(guards: u16, at: u32) {
+    type Small<'m> = TestHeap<'m, 48>;
+    let context = format!("{guards} guards, call {at}");
+    let options = Options::new(500).log_bytes(512).guards(guards);
+    let mut memory = Memory::new();
+    let heap = Small::format(RamStorage::new(), &mut memory, options).unwrap();
+    let slice = heap.allocate_slice_with(24, |_| 1u8).unwrap().into_link();
+    let pairs: Vec<_> = (0..6u32).map(|n| heap.allocate([n, 0]).unwrap().into_link()).collect();
+    let table = heap.allocate_slice_with(6, |at| pairs[at]).unwrap().into_link();
+    heap.set_root("table", Some(table)).unwrap();
+    heap.set_root("slice", Some(slice)).unwrap();
+    heap.commit().unwrap();
+    CALLS.set(at);
+    let mut panics = 0;
+    for round in 1..4u32 {
+        for pair in &pairs {
+            let mut attempt =
+                |operation: &dyn Fn()| panics += u32::from(catch_unwind(AssertUnwindSafe(operation)).is_err());
+            attempt(&|| heap.get_mut(*pair).unwrap()[1] = round);
+            attempt(&|| heap.get_mut(*pair).unwrap()[1] = round);
+            attempt(&|| drop(heap.get(slice).unwrap()));
+            attempt(&|| drop(heap.allocate([round; 8]).unwrap()));
+            attempt(&|| heap.evict(slice).unwrap());
+            attempt(&|| heap.get_range_mut(slice, 3..5).unwrap().fill(round as u8));
+        }
+        panics += u32::from(catch_unwind(AssertUnwindSafe(|| heap.commit().map(drop).unwrap())).is_err());
+        panics += u32::from(catch_unwind(AssertUnwindSafe(|| assert_eq!(heap.collect(), Ok(0)))).is_err());
+    }
+    CALLS.set(0);
+    assert!(panics <= 1, "{context}: {panics} panics");
+    // All guards that there may be.
+    let first = heap.get_mut(pairs[0]).unwrap();
+    let (second, third) = (heap.get(slice).unwrap(), heap.get(pairs[1]).unwrap());
+    drop((first, second, third));
+    heap.evict_all().unwrap();
+    heap.get_mut(pairs[5]).unwrap()[1] = 99;
+    assert!(heap.snapshot().is_ok(), "{context}");
+    let storage = heap.into_device();
+    let mut memory = Memory::new();
+    let heap = Small::open(storage, &mut memory, options).unwrap();
+    assert_eq!(heap.report().damaged, None, "{context}");
+    for (n, pair) in pairs.iter().enumerate() {
+        let expected = if n == 5 { 99 } else { 3 };
+        let [number, value] = *heap.get(*pair).unwrap();
+        assert_eq!(number, n as u32, "{context}");
+        // The change itself may be what panicked.
+        assert!(value == expected || panics == 1 && n != 5, "{context}: {value} in {n}");
+    }
+    assert_eq!(heap.get(slice).unwrap().len(), 24);
+    assert_eq!(heap.collect(), Ok(0), "{context}");
 }
