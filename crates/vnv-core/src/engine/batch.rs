@@ -154,9 +154,9 @@ where
     ///
     /// Those of `picks`; [`Error::Interrupted`], before each slot.
     pub(super) fn choose_where(&mut self, picks: Picks<'_, Self, EngineError<D>>) -> Result<Chosen, EngineError<D>> {
+        self.begin_batch();
         // The farther the places rotate, the longer it takes until an object comes back to one that it left: a copy that stands there
         // would look right if the part dropped the write.
-        self.begin_batch();
         let mut chosen = Chosen { units: 0, moves: true };
         for index in self.changed() {
             self.safe_point()?;
