@@ -45,7 +45,7 @@ pub use vnv_core::{
     Named, ObjectId, Owned, Policy, Ref, RefMut, Residents, Slot, Weak, Workspace,
 };
 pub use vnv_core::{durable, schema};
-pub use vnv_storage::Device;
+pub use vnv_storage::{Device, StorageFault};
 
 /// Compiles and runs the example in the workspace's README.
 #[cfg(doctest)]

@@ -4,6 +4,7 @@ use crate::layout::{FORMAT_VERSION, LayoutError};
 use core::fmt;
 use core::fmt::Debug;
 use vnv_core::Error;
+use vnv_storage::StorageFault;
 
 /// Why a storage cannot be opened. Nothing was changed but for damage that the format's redundancy repairs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,6 +30,8 @@ pub enum OpenError<E> {
     AllocatorTooSmall,
     /// The layout is not possible.
     Layout(LayoutError),
+    /// The storage does not keep what is written to it.
+    Storage(StorageFault),
     /// The heap failed: the device, or too little RAM.
     Heap(Error<E>),
 }
@@ -104,6 +107,7 @@ impl<E: Debug> fmt::Display for OpenError<E> {
                 f.write_str("the storage allocator is too small for this image: use a larger one, for instance a `Buddy` of more words")
             }
             Self::Layout(error) => fmt::Display::fmt(error, f),
+            Self::Storage(fault) => fmt::Display::fmt(fault, f),
             Self::Heap(error) => fmt::Display::fmt(error, f),
         }
     }

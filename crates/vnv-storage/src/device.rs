@@ -1,6 +1,6 @@
 //! The device contract: what the heap needs from a non-volatile memory.
 
-use core::fmt::Debug;
+use core::fmt::{self, Debug};
 use core::ops::ControlFlow;
 use embedded_storage::Storage;
 
@@ -15,6 +15,47 @@ pub type Pieces<'p> = &'p mut dyn FnMut(Sink<'_>) -> ControlFlow<()>;
 const STAGE: usize = 256;
 /// Most bytes that [`buffered`] holds: as many as a microcontroller's SPI takes at once.
 const BUFFER: usize = 64;
+
+/// What keeps a memory from storing what is written to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum StorageFault {
+    /// Nothing answers, or what answers cannot be written at all.
+    Absent,
+    /// Writes are refused from this byte on.
+    Protected {
+        /// The first byte that is protected.
+        from: u32,
+    },
+    /// The memory is smaller than described: what is written behind its end appears at its beginning.
+    Smaller {
+        /// Bytes that it has.
+        capacity: u32,
+    },
+    /// What was written here is not what is read.
+    NotKept {
+        /// The byte.
+        offset: u32,
+    },
+}
+
+impl fmt::Display for StorageFault {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => formatter.write_str("no part answers: look at power, wiring and chip select"),
+            Self::Protected { from } => {
+                write!(formatter, "the part is write-protected from byte {from} on: clear its block protection")
+            }
+            Self::Smaller { capacity } => {
+                write!(formatter, "the part has only {capacity} bytes: describe it by its real capacity")
+            }
+            Self::NotKept { offset } => write!(formatter, "the part does not keep what is written at byte {offset}"),
+        }
+    }
+}
+
+impl core::error::Error for StorageFault {}
 
 /// A byte-addressable non-volatile memory.
 ///
@@ -96,6 +137,16 @@ where
         let _ = stop;
         self.read(offset, bytes)?;
         Ok(bytes.len() as u32)
+    }
+
+    /// Asks the memory itself what would keep it from storing: a block protection, nobody who answers. Writes no memory
+    /// cell. Asked once by whoever formats, before the first write; `Ok(None)`, the default, if it knows of nothing.
+    ///
+    /// # Errors
+    ///
+    /// The device's error.
+    fn diagnose(&mut self) -> Result<Option<StorageFault>, Self::Error> {
+        Ok(None)
     }
 
     /// Makes all earlier writes durable. A no-op on FRAM, where a byte is stored when its last bit is clocked in; on an

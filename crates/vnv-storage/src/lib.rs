@@ -12,7 +12,7 @@ mod ram;
 mod spi;
 
 pub use adapter::{Adapter, AdapterError};
-pub use device::{Device, Pieces, Sink, buffered};
+pub use device::{Device, Pieces, Sink, StorageFault, buffered};
 pub use embedded_storage;
 #[cfg(feature = "std")]
 pub use file::{FileError, FileStorage};
