@@ -145,7 +145,6 @@ impl Life {
             states.push(state);
         }
         assert_eq!(heap.compactions(), compactions, "the half is too small");
-        drop(heap);
         let image = recorded.into_image();
         let layout = Layout::new(image.len() as u32, row, SIZES, options).unwrap();
         let unit = layout.unit() as usize;
@@ -329,7 +328,6 @@ fn damaged_records_before_a_live_snapshot_are_told() {
         let slice: Link<[u32]> = heap.root("slice").unwrap().unwrap();
         *heap.get_element_mut(slice, 0).unwrap() = 4711;
         heap.snapshot().unwrap();
-        drop(heap);
         let image = recorded.into_image();
         for second in 1..life.records.len() {
             for first in 0..second {

@@ -381,7 +381,6 @@ fn plain_life<W: Workspace>(image: Vec<u8>, memory: &mut W, options: Options, (l
         *heap.get_mut(value).unwrap() = life << 24 | change;
         heap.commit().unwrap();
     }
-    drop(heap);
     recorded.into_image()
 }
 

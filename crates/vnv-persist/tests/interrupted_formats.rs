@@ -44,7 +44,6 @@ fn lived_in<W: Workspace>(capacity: usize, row: u32, memory: &mut W, options: Op
         *heap.get_mut(value).unwrap() = number;
         heap.commit().unwrap();
     }
-    drop(heap);
     recorded.into_image()
 }
 
@@ -125,7 +124,6 @@ fn next_start(image: &[u8], row: u32) -> Result<Next, String> {
                 }
                 None => {}
             }
-            drop(heap);
             Ok(Next::Opened(value.is_some(), recorded.into_writes()))
         }
         Err(OpenError::Heap(error)) => Err(format!("it fails with {error}")),
@@ -153,7 +151,6 @@ fn lives_on(image: &[u8], row: u32) -> Result<(), String> {
         Ok(new)
     };
     work(&heap).map_err(|error| format!("its first commits: {error}"))?;
-    drop(heap);
     let mut memory = Ram::new();
     let heap: TestHeap<'_, '_> = Heap::open_or_format(Hand(&recorded), &mut memory, options(row))
         .map_err(|error| format!("after its first commits: {error}"))?;

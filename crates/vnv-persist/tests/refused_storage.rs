@@ -36,7 +36,6 @@ fn heap_of_ours(row: u32) -> Vec<u8> {
     let value = heap.allocate(5u32).unwrap().into_link();
     heap.set_root("value", Some(value)).unwrap();
     heap.commit().unwrap();
-    drop(heap);
     recorded.into_image()
 }
 
@@ -224,7 +223,7 @@ fn superblocks_of_two_formattings_are_refused_and_kept() {
         let formatted = |options: Options| {
             let recorded = Recorded::new(image.clone(), row);
             let mut memory = Ram::new();
-            drop(TestHeap::format(Hand(&recorded), &mut memory, options).unwrap());
+            let _ = TestHeap::format(Hand(&recorded), &mut memory, options).unwrap();
             recorded.into_image()
         };
         let again = formatted(options(row));
