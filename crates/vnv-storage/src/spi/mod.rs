@@ -15,7 +15,7 @@ mod transport;
 pub use driver::Fram;
 pub use error::{Error, ProbeError, SleepError, StatusError};
 pub use owned::{Owned, OwnedSpiFram};
-pub use part::{AddressWidth, Part, SleepMode, WakeUp};
+pub use part::{AddressWidth, Part, PartError, SleepMode, WakeUp};
 pub use shared::{Shared, SpiFram};
 pub use status::{BlockProtect, Status};
 pub use transport::{Header, Stop, Transport};
