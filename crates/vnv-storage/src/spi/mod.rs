@@ -7,10 +7,12 @@ mod part;
 mod probe;
 mod protocol;
 mod ready;
+mod roll_over;
 mod shared;
 mod sleep;
 mod status;
 mod transport;
+mod writable;
 
 pub use driver::Fram;
 pub use error::{Error, ProbeError, SleepError, StatusError};
