@@ -17,8 +17,8 @@ use crate::{Device, StorageFault, bounds};
 /// of them the operating system may write pages back in any order.
 ///
 /// A file that shrinks behind our back is noticed: a read beyond its new end, every write and every `sync` fail with
-/// [`FileError::WrongSize`] from then on, and no write extends it again (one that races with the shrinking may; the next
-/// access tells).
+/// [`FileError::WrongSize`] from then on, and no write extends it again (one that races with the shrinking may; the
+/// next access tells).
 ///
 /// **Cost.** A read is one positioned system call; a write is one `fstat` and one positioned system call for each
 /// non-empty slice; [`sync`](Device::sync) is one `fdatasync` and one `fstat`.
@@ -35,14 +35,15 @@ impl FileStorage {
     /// Creates the file with `capacity` zero bytes, and makes it and its directory entry durable.
     ///
     /// The zeros are written, 64 KiB at a time, rather than left out as a hole: a full disk is an error here, not of a
-    /// later write. (A file system that copies on write, or compresses, may run out of space all the same; so may one on
-    /// which a file with holes is [opened](FileStorage::open). That is an [`FileError::Io`] of the write.)
+    /// later write. (A file system that copies on write, or compresses, may run out of space all the same; so may one
+    /// on which a file with holes is [opened](FileStorage::open). That is an [`FileError::Io`] of the write.)
     ///
     /// # Errors
     ///
     /// [`FileError::Io`] with [`io::ErrorKind::AlreadyExists`] if there is such a file: it is not touched.
     /// [`FileError::WrongSize`] if `capacity` is 0: no file is made. [`FileError::Locked`] if somebody opened the new
-    /// file in between. [`FileError::Io`] for everything else, a full disk among it; what was made of the file is removed.
+    /// file in between. [`FileError::Io`] for everything else, a full disk among it; what was made of the file is
+    /// removed.
     pub fn create(path: impl AsRef<Path>, capacity: u32) -> Result<Self, FileError> {
         Self::create_with(path.as_ref(), capacity, |mut file| reserve(&mut file, capacity))
     }

@@ -1,5 +1,6 @@
 //! The file device keeps its promises about the file.
 #![cfg(feature = "std")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
 use std::fs;
 use std::path::PathBuf;

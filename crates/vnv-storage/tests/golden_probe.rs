@@ -305,6 +305,8 @@ fn a_part_that_rolls_over_is_found_at_its_real_capacity() {
         for at in (64..described.capacity - real).step_by(32) {
             frames.extend([window(at, 32), window(at + real, 32)]);
         }
+        // It is no pattern of 256 bytes.
+        frames.extend([window(0, 32), window(256, 32)]);
         let smaller = StorageFault::Smaller { capacity: real };
         assert_eq!(new_shared(described, &frames, &[Wait::delay_us(600)]), Err(ProbeError::Storage(smaller)));
     }

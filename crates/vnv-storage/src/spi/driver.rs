@@ -219,8 +219,8 @@ impl<T: Transport> Device for Fram<T> {
         self.transport.read(&addressed(READ, &self.part, offset), bytes, Some(stop))
     }
 
-    /// Four frames, 6 bytes (WREN, RDSR, WRDI, RDSR), on an EEPROM after the end of a write cycle: WREN must set WEL and
-    /// WRDI clear it, else [`StorageFault::Absent`], and no block protection may be set, else
+    /// Four frames, 6 bytes (WREN, RDSR, WRDI, RDSR), on an EEPROM after the end of a write cycle: WREN must set WEL
+    /// and WRDI clear it, else [`StorageFault::Absent`], and no block protection may be set, else
     /// [`StorageFault::Protected`].
     fn diagnose(&mut self) -> Result<Option<StorageFault>, Self::Error> {
         Ok(self.check_writable()?.err().map(|unwilling| unwilling.fault()))

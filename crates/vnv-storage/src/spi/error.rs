@@ -43,8 +43,8 @@ pub enum ProbeError<B, P> {
         /// The id that it has.
         found: [u8; 4],
     },
-    /// The part does not set WEL by WREN and clear it by WRDI: it cannot be written. Its WP pin, where that one holds the
-    /// latch too, or the wire to its data input.
+    /// The part does not set WEL by WREN and clear it by WRDI: it cannot be written. Its WP pin, where that one holds
+    /// the latch too, or the wire to its data input.
     NoWriteEnable,
 }
 

@@ -31,8 +31,8 @@ pub struct Owned<BUS, CS> {
 pub type OwnedSpiFram<BUS, CS> = Fram<Owned<BUS, CS>>;
 
 impl<BUS: SpiBus, CS: OutputPin> Fram<Owned<BUS, CS>> {
-    /// Makes chip select high, waits for the part to be ready, wakes it and [probes](Fram::probe) it; see there for the
-    /// cost.
+    /// Makes chip select high, waits for the part to be ready, wakes it and [probes](Fram::probe) it; see there for
+    /// the cost.
     ///
     /// On an error `bus` and `chip_select` are dropped; hand in a `&mut` of them to keep them.
     ///

@@ -7,23 +7,28 @@ use super::{Error, Fram, ProbeError, Transport};
 use crate::StorageFault;
 
 impl<T: Transport> Fram<T> {
-    /// Waits for the part to be ready after power-on ([`Part::power_up_us`](super::Part::power_up_us)), then checks that
-    /// it is there, the right one, writable, and as large as described. It writes no memory cell, because a write
+    /// Waits for the part to be ready after power-on ([`Part::power_up_us`](super::Part::power_up_us)), then checks
+    /// that it is there, the right one, writable, and as large as described. It writes no memory cell, because a write
     /// destroys its row when power fails. In this order:
     ///
     /// | step | for | frames | bytes |
     /// |---|---|---|---|
-    /// | wake it up, as [`wake`](Fram::wake) does: it may sleep since before the controller started | parts that can sleep | 1, and 400 us | 1 |
-    /// | RDSR until a write cycle has ended that the controller may have begun before it was reset | EEPROM | 1 and more | 2 each |
+    /// | wake it up, as [`wake`](Fram::wake) does | parts that can sleep | 1, and 400 us | 1 |
+    /// | RDSR until a write cycle has ended | EEPROM | 1 and more | 2 each |
     /// | RDID: the id is the right one | parts with an id | 1 | 5 |
     /// | WREN, RDSR, WRDI, RDSR: WEL is set and cleared, no block is protected | all | 4 | 6 |
-    /// | reads of 64 bytes at 0 and at each power of two from 512 up to the capacity: it does not roll over | all | 1 + log2(capacity / 512) | 67 each, 68 with three address bytes |
+    /// | reads of 64 bytes at 0 and each power of two from 512: no roll-over | all | 1 + log2(capacity / 512) | 67 each |
     ///
-    /// For an MB85RS64V 10 frames of 346 bytes together, 0.14 ms at 20 MHz. Of a part whose first 64 bytes repeat
-    /// themselves with a period of up to 32 bytes, such as a blank one, only these are read (6 frames, 78 bytes):
-    /// content cannot show there whether the part rolls over, only writes can, and those are left to whoever formats
-    /// it. Where 64 bytes are the same as the first, all that follows is compared as well, 32 bytes with 32 bytes in two
-    /// frames, up to the first difference; only content that repeats all over is taken for a part that rolls over.
+    /// A read takes 68 bytes with three address bytes. A part may sleep, or be in a write cycle, since before the
+    /// controller was reset. For an MB85RS64V it is 10 frames of 346 bytes together, 0.14 ms at 20 MHz.
+    ///
+    /// Of a part whose first 64 bytes repeat themselves with a period of up to 32 bytes, such as a blank one, only
+    /// these are read (6 frames, 78 bytes): content cannot show there whether the part rolls over, only writes can,
+    /// and those are left to whoever formats it. Where 64 bytes are the same as the first, all that follows is
+    /// compared as well, 32 bytes with 32 bytes in two frames, up to the first difference. Only content that repeats
+    /// all over, and not after 256 bytes already, is taken for a part that rolls over. A part that holds the same
+    /// content twice, to its last byte and at a power of two, cannot be told from it by reading: change a byte of it
+    /// without a probe.
     ///
     /// A part whose protection is meant, or is to be cleared, is driven without a probe:
     ///
@@ -40,9 +45,9 @@ impl<T: Transport> Fram<T> {
     /// # Errors
     ///
     /// [`ProbeError::Storage`] if nobody answers, the part is protected or smaller than described,
-    /// [`ProbeError::WrongPart`] if the id is another one, [`ProbeError::NoWriteEnable`] if the part does not obey WREN
-    /// and WRDI, [`ProbeError::Access`] if the bus or the pin failed, the part stayed busy, or, before anything is sent,
-    /// if its description contradicts itself.
+    /// [`ProbeError::WrongPart`] if the id is another one, [`ProbeError::NoWriteEnable`] if the part does not obey
+    /// WREN and WRDI, [`ProbeError::Access`] if the bus or the pin failed, the part stayed busy, or, before anything
+    /// is sent, if its description contradicts itself.
     pub fn probe(&mut self, delay: &mut impl DelayNs) -> Result<(), ProbeError<T::BusError, T::PinError>> {
         self.part.check().map_err(Error::Part)?;
         self.transport.idle()?;

@@ -15,18 +15,18 @@ const LEAST: u32 = 512;
 impl<T: Transport> Fram<T> {
     /// The capacity at which the part rolls over, if that is below the one that it was described with; only reads.
     ///
-    /// The first 64 bytes are compared with those at 512, 1,024, 2,048 and so on below the capacity. Where they are the
-    /// same, everything behind is compared too, 32 bytes and 32 bytes, until there is a difference: two copies of
+    /// The first 64 bytes are compared with those at 512, 1,024, 2,048 and so on below the capacity. Where they are
+    /// the same, everything behind is compared too, 32 bytes and 32 bytes, until there is a difference: two copies of
     /// something are not a part that rolls over. Nothing is known (`None`) if the first bytes repeat themselves with a
-    /// period of up to 32 bytes, as those of a blank part do.
+    /// period of up to 32 bytes, as those of a blank part do, or everything with one of 256, as a test pattern does:
+    /// no part is that small.
     ///
     /// On its own, that its buffers (128 bytes) are not on the stack of a caller.
     #[inline(never)]
     pub(super) fn rolls_over_at(&mut self) -> Result<Option<u32>, Error<T::BusError, T::PinError>> {
-        let capacity = self.part.capacity;
         let mut first = [0; WINDOW];
         let mut other = [0; WINDOW];
-        let mut candidates = powers(capacity).peekable();
+        let mut candidates = powers(self.part.capacity).peekable();
         if candidates.peek().is_none() {
             return Ok(None);
         }
@@ -36,21 +36,23 @@ impl<T: Transport> Fram<T> {
         }
         for distance in candidates {
             self.read(distance, &mut other)?;
-            if first == other && self.repeats_all_over(distance, &mut other)? {
-                return Ok(Some(distance));
+            if first == other && self.repeats_after(distance, WINDOW as u32, &mut other)? {
+                let has_a_pattern = self.repeats_after(LEAST / 2, 0, &mut other)?;
+                return Ok(if has_a_pattern { None } else { Some(distance) });
             }
         }
         Ok(None)
     }
 
-    /// Whether each byte is the same as the one `distance` behind it, from the second window on.
-    fn repeats_all_over(
+    /// Whether each byte from `start` on is the same as the one `distance` behind it.
+    fn repeats_after(
         &mut self,
         distance: u32,
+        start: u32,
         buffer: &mut [u8; WINDOW],
     ) -> Result<bool, Error<T::BusError, T::PinError>> {
         let (near, far) = buffer.split_at_mut(WINDOW / 2);
-        let mut position = WINDOW as u32;
+        let mut position = start;
         let end = self.part.capacity.saturating_sub(distance);
         while position < end {
             let length = (end.saturating_sub(position) as usize).min(WINDOW / 2);

@@ -37,9 +37,9 @@ impl<SPI: SpiDevice> Fram<Shared<SPI>> {
         Ok(fram)
     }
 
-    /// A driver that believes that `part` is there, awake, and has been powered for [`Part::power_up_us`]. No bus traffic.
-    /// For a part that [`probe`](Fram::probe) refuses, to clear its protection for example; if the description contradicts
-    /// itself, every access fails with [`Error::Part`].
+    /// A driver that believes that `part` is there, awake, and has been powered for [`Part::power_up_us`]. No bus
+    /// traffic. For a part that [`probe`](Fram::probe) refuses, to clear its protection for example; if the
+    /// description contradicts itself, every access fails with [`Error::Part`].
     pub const fn without_probe(spi: SPI, part: Part) -> Self {
         Self::from_transport(Shared { spi }, part)
     }

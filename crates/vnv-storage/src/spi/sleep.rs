@@ -33,8 +33,8 @@ impl<T: Transport> Fram<T> {
     /// Wakes the part and waits for its recovery time ([`SleepMode::recovery_us`], 400 us
     /// on the known parts). One frame of 1 byte.
     ///
-    /// Harmless to a part that does not sleep. A controller that starts again finds the part as its predecessor left it;
-    /// [`probe`](Fram::probe), and with it every constructor but those without it, wakes it in this way.
+    /// Harmless to a part that does not sleep. A controller that starts again finds the part as its predecessor left
+    /// it; [`probe`](Fram::probe), and with it every constructor but those without it, wakes it in this way.
     ///
     /// A part that a fall of chip select wakes gets a frame with the opcode of RDSR, whose answer nobody reads: not every
     /// bus can send an empty frame, and the part may ignore all opcodes while it wakes.

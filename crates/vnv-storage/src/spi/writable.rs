@@ -57,8 +57,8 @@ impl<T: Transport> Fram<T> {
         self.ready().map(Ok)
     }
 
-    /// Whether WREN sets WEL, WRDI clears it, and nothing is protected. Four frames, 6 bytes; before them, on an EEPROM,
-    /// RDSR until a write cycle has ended. No memory cell is written, and WEL is clear afterwards.
+    /// Whether WREN sets WEL, WRDI clears it, and nothing is protected. Four frames, 6 bytes; before them, on an
+    /// EEPROM, RDSR until a write cycle has ended. No memory cell is written, and WEL is clear afterwards.
     pub(super) fn check_writable(&mut self) -> Result<Result<(), Unwilling>, Error<T::BusError, T::PinError>> {
         if let Err(unwilling) = self.end_cycle()? {
             return Ok(Err(unwilling));
