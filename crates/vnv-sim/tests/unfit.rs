@@ -103,9 +103,9 @@ fn a_write_behind_the_reach_of_the_addresses_changes_nothing() {
     for (width, capacity) in [(AddressWidth::Two, 128 * 1024), (AddressWidth::Three, 32 * 1024 * 1024)] {
         let mut described = Part::new("nameless", 8192, width);
         described.capacity = capacity;
-        let refused = Error::Part(PartError::BeyondAddresses);
-        assert_eq!(believe(&model, described).write(width.reach() + 1, &[1]), Err(refused));
-        assert_eq!(probe(&model, described).map(|_| ()), Err(ProbeError::Access(refused)));
+        let written = believe(&model, described).write(width.reach() + 1, &[1]);
+        assert_eq!(written, Err(Error::Contradiction));
+        assert_eq!(probe(&model, described).map(|_| ()), Err(ProbeError::Part(PartError::BeyondAddresses)));
     }
     assert_eq!((model.counters().frames, model.image() == noise(8192, 1)), (0, true));
 }

@@ -336,8 +336,8 @@ fn two_copies_of_something_do_not_pass_for_a_part_that_rolls_over() {
 fn a_part_whose_description_contradicts_itself_is_refused_before_anything_is_sent() {
     let mut part = Part::MB85RS64V;
     part.capacity = 128 * 1024;
-    let refused = Error::Part(PartError::BeyondAddresses);
-    assert_eq!(new_shared(part, &[], &[]), Err(ProbeError::Access(refused)));
+    let refused = Error::Contradiction;
+    assert_eq!(new_shared(part, &[], &[]), Err(ProbeError::Part(PartError::BeyondAddresses)));
     shared(part, &[], |driver| {
         assert_eq!(driver.write(65_537, &[1]), Err(refused));
         assert_eq!(driver.write_gather(0, &[&[1], &[2]]), Err(refused));
@@ -356,7 +356,7 @@ fn a_part_whose_description_contradicts_itself_is_refused_before_anything_is_sen
     let mut part = Part::MB85RS2MT;
     part.row_size = 0;
     shared(part, &[], |driver| {
-        let refused = SleepError::Access(Error::Part(PartError::RowSize));
+        let refused = SleepError::Access(Error::Contradiction);
         assert_eq!(driver.sleep(), Err(refused));
         assert_eq!(driver.wake(&mut NoopDelay::new()), Err(refused));
     });
@@ -373,7 +373,7 @@ fn an_error_says_what_to_do() {
             "only 32768 bytes: describe it by its real capacity",
         ),
         (Any::NoWriteEnable, "look at its WP pin"),
-        (Any::Access(Error::Part(PartError::BeyondAddresses)), "two address bytes reach 64 KiB"),
+        (Any::Part(PartError::BeyondAddresses), "two address bytes reach 64 KiB"),
     ];
     for (error, advice) in texts {
         assert!(error.to_string().contains(advice), "{error}");

@@ -41,7 +41,7 @@ impl<T> Fram<T> {
     /// A driver of `part` over `transport`, without any bus traffic. The part has been powered for
     /// [`Part::power_up_us`] already, or [`probe`](Fram::probe) is called first.
     ///
-    /// If the description contradicts itself, every access fails with [`Error::Part`] and sends nothing.
+    /// If the description contradicts itself, every access fails with [`Error::Contradiction`] and sends nothing.
     pub const fn from_transport(transport: T, part: Part) -> Self {
         Self { transport, part, state: State::first(&part) }
     }

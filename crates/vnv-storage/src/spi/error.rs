@@ -21,8 +21,8 @@ pub enum Error<B, P> {
     Busy,
     /// The part [sleeps](super::Fram::sleep); nothing was sent. [Wake](super::Fram::wake) it first.
     Asleep,
-    /// The description of the part contradicts itself; nothing was sent.
-    Part(PartError),
+    /// The description of the part contradicts itself, [`Part::check`](super::Part::check) says how; nothing was sent.
+    Contradiction,
 }
 
 /// Why a part was not accepted.
@@ -30,8 +30,10 @@ pub enum Error<B, P> {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum ProbeError<B, P> {
-    /// The bus or the pin failed, the part stayed busy, or its description contradicts itself ([`Error::Part`]).
+    /// The bus or the pin failed, or the part stayed busy.
     Access(Error<B, P>),
+    /// The description of the part contradicts itself; nothing was sent.
+    Part(PartError),
     /// The part would not keep what is written to it: [`StorageFault::Absent`] if nobody answers (all bits of the
     /// answer are the same), [`StorageFault::Protected`] if a block protection is set, [`StorageFault::Smaller`] if it
     /// rolls over below the capacity that it was described with.
@@ -105,7 +107,9 @@ impl<B: fmt::Debug, P: fmt::Debug> fmt::Display for Error<B, P> {
             Self::OutOfBounds => formatter.write_str("access beyond the end of the device"),
             Self::Busy => formatter.write_str("the part does not end its write cycle"),
             Self::Asleep => formatter.write_str("the part sleeps: wake it first"),
-            Self::Part(error) => error.fmt(formatter),
+            Self::Contradiction => {
+                formatter.write_str("the description of the part contradicts itself: `Part::check` says how")
+            }
         }
     }
 }
@@ -114,6 +118,7 @@ impl<B: fmt::Debug, P: fmt::Debug> fmt::Display for ProbeError<B, P> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Access(error) => error.fmt(formatter),
+            Self::Part(error) => error.fmt(formatter),
             Self::Storage(fault) => fault.fmt(formatter),
             Self::WrongPart { expected, found } => {
                 write!(formatter, "the part has the id {found:02X?} instead of {expected:02X?}")

@@ -52,7 +52,7 @@ impl<BUS: SpiBus, CS: OutputPin> Fram<Owned<BUS, CS>> {
 
     /// A driver that believes that `part` is there, awake, has been powered for [`Part::power_up_us`], and that chip
     /// select is high. No bus traffic. For a part that [`probe`](Fram::probe) refuses, to clear its protection for
-    /// example; if the description contradicts itself, every access fails with [`Error::Part`].
+    /// example; if the description contradicts itself, every access fails with [`Error::Contradiction`].
     pub const fn without_probe(bus: BUS, chip_select: CS, part: Part) -> Self {
         Self::from_transport(Owned { bus, chip_select, chunk_size: CHUNK_SIZE }, part)
     }

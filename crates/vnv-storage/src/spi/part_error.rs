@@ -17,6 +17,7 @@ impl Part {
     /// # Errors
     ///
     /// The first contradiction, in the order of [`PartError`].
+    #[inline]
     pub const fn check(&self) -> Result<(), PartError> {
         if self.capacity == 0 {
             return Err(PartError::NoCapacity);

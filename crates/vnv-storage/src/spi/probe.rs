@@ -3,7 +3,7 @@
 use embedded_hal::delay::DelayNs;
 
 use super::protocol::{RDID, command};
-use super::{Error, Fram, ProbeError, Transport};
+use super::{Fram, ProbeError, Transport};
 use crate::StorageFault;
 
 impl<T: Transport> Fram<T> {
@@ -17,7 +17,7 @@ impl<T: Transport> Fram<T> {
     /// | RDSR until a write cycle has ended | EEPROM | 1 and more | 2 each |
     /// | RDID: the id is the right one | parts with an id | 1 | 5 |
     /// | WREN, RDSR, WRDI, RDSR: WEL is set and cleared, no block is protected | all | 4 | 6 |
-    /// | reads of 64 bytes at 0 and each power of two from 512: no roll-over | all | 1 + log2(capacity / 512) | 67 each |
+    /// | reads of 64 bytes at 0 and each power of two from 512: no roll-over | all | 1 + log2(bytes / 512) | 67 each |
     ///
     /// A read takes 68 bytes with three address bytes. A part may sleep, or be in a write cycle, since before the
     /// controller was reset. For an MB85RS64V it is 10 frames of 346 bytes together, 0.14 ms at 20 MHz.
@@ -44,12 +44,12 @@ impl<T: Transport> Fram<T> {
     ///
     /// # Errors
     ///
-    /// [`ProbeError::Storage`] if nobody answers, the part is protected or smaller than described,
-    /// [`ProbeError::WrongPart`] if the id is another one, [`ProbeError::NoWriteEnable`] if the part does not obey
-    /// WREN and WRDI, [`ProbeError::Access`] if the bus or the pin failed, the part stayed busy, or, before anything
-    /// is sent, if its description contradicts itself.
+    /// [`ProbeError::Part`], before anything is sent, if the description contradicts itself, [`ProbeError::Storage`] if
+    /// nobody answers, the part is protected or smaller than described, [`ProbeError::WrongPart`] if the id is another
+    /// one, [`ProbeError::NoWriteEnable`] if the part does not obey WREN and WRDI, [`ProbeError::Access`] if the bus or
+    /// the pin failed, or the part stayed busy.
     pub fn probe(&mut self, delay: &mut impl DelayNs) -> Result<(), ProbeError<T::BusError, T::PinError>> {
-        self.part.check().map_err(Error::Part)?;
+        self.part.check().map_err(ProbeError::Part)?;
         self.transport.idle()?;
         // A fall of chip select that came just before the controller started has begun a recovery.
         let recovery_us = self.part.sleep.map_or(0, |mode| mode.recovery_us);

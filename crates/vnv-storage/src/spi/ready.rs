@@ -20,7 +20,7 @@ pub(super) enum State {
 impl State {
     /// Before anything is sent.
     pub(super) const fn first(part: &Part) -> Self {
-        if part.check().is_err() { Self::Refused } else { Self::unknown(part) }
+        if part.check().is_ok() { Self::unknown(part) } else { Self::Refused }
     }
 
     /// Behind a write, or when nothing is known: a controller that starts again may find the part in a write cycle.
@@ -36,7 +36,7 @@ impl<T: Transport> Fram<T> {
         match self.state {
             State::Ready => Ok(()),
             State::Asleep => Err(Error::Asleep),
-            State::Refused => self.part.check().map_err(Error::Part),
+            State::Refused => Err(Error::Contradiction),
             State::Writing => {
                 let status = self.poll()?;
                 if status.write_in_progress() { Err(Error::Busy) } else { Ok(()) }

@@ -39,7 +39,7 @@ impl<SPI: SpiDevice> Fram<Shared<SPI>> {
 
     /// A driver that believes that `part` is there, awake, and has been powered for [`Part::power_up_us`]. No bus
     /// traffic. For a part that [`probe`](Fram::probe) refuses, to clear its protection for example; if the
-    /// description contradicts itself, every access fails with [`Error::Part`].
+    /// description contradicts itself, every access fails with [`Error::Contradiction`].
     pub const fn without_probe(spi: SPI, part: Part) -> Self {
         Self::from_transport(Shared { spi }, part)
     }

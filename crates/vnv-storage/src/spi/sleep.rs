@@ -45,7 +45,7 @@ impl<T: Transport> Fram<T> {
     pub fn wake(&mut self, delay: &mut impl DelayNs) -> Result<(), SleepError<T::BusError, T::PinError>> {
         let mode = self.part.sleep.ok_or(SleepError::NoSleepMode)?;
         if self.state == State::Refused {
-            self.ready()?;
+            return Err(Error::Contradiction.into());
         }
         self.wake_up(mode, delay)?;
         Ok(())

@@ -113,7 +113,7 @@ impl<T: Transport> Fram<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::Bus`], [`Error::ChipSelect`], [`Error::Busy`], [`Error::Asleep`] or [`Error::Part`].
+    /// [`Error::Bus`], [`Error::ChipSelect`], [`Error::Busy`], [`Error::Asleep`] or [`Error::Contradiction`].
     pub fn status(&mut self) -> Result<Status, Error<T::BusError, T::PinError>> {
         self.ready()?;
         self.read_status()
