@@ -550,8 +550,11 @@ fn explore(fault: Fault, (operations, cuts, damages): (u8, u8, u8)) -> (Result<(
 
 #[test]
 fn after_every_history_of_formats_a_start_finds_this_life_and_no_other() {
-    let bounds: &[(u8, u8, u8)] =
-        if std::env::var_os("VNV_FULL").is_some() { &[(8, 1, 1), (6, 2, 1), (5, 4, 1)] } else { &[(7, 1, 1), (5, 2, 1), (4, 3, 2)] };
+    let bounds: &[(u8, u8, u8)] = if std::env::var_os("VNV_FULL").is_some() {
+        &[(8, 1, 1), (6, 2, 1), (5, 4, 1)]
+    } else {
+        &[(7, 1, 1), (5, 2, 1), (4, 3, 2)]
+    };
     for bounds in bounds {
         let (result, explorer) = explore(Fault::None, *bounds);
         println!(
