@@ -2,7 +2,7 @@
 
 use crate::record::Seed;
 use core::fmt::Debug;
-use vnv_core::block::mark;
+use vnv_core::block::seed;
 use vnv_core::engine::{Geometry, KEPT_BYTES, snapshot_fixed};
 
 /// Bytes of a superblock.
@@ -203,7 +203,7 @@ impl Layout {
 
     pub(crate) const fn geometry(&self) -> Geometry {
         Geometry {
-            mark: mark(self.epoch),
+            seed: seed(self.epoch),
             unit: self.unit,
             row: self.row,
             data_start: (self.data_start / self.unit) as u16,
