@@ -1,6 +1,7 @@
 //! What a run counted: a table, and JSON.
 
 use crate::check::Violation;
+use crate::start::StartKind;
 use core::fmt::Write as _;
 use serde::Serialize;
 
@@ -44,6 +45,8 @@ impl Counts {
 pub struct LifeReport {
     /// The life.
     pub name: String,
+    /// What kind of storage it begins on.
+    pub start: StartKind,
     /// Operations.
     pub operations: usize,
     /// Commits and snapshots.
