@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod check;
+pub mod damaged;
 pub mod device;
 pub mod faults;
 pub mod found;

@@ -36,7 +36,7 @@ pub struct Life {
 }
 
 /// The written lives.
-const WRITTEN: [(&str, &str); 23] = [
+const WRITTEN: [(&str, &str); 46] = [
     ("format", include_str!("../lives/format.life")),
     ("counter", include_str!("../lives/counter.life")),
     ("pair", include_str!("../lives/pair.life")),
@@ -60,6 +60,29 @@ const WRITTEN: [(&str, &str); 23] = [
     ("guards", include_str!("../lives/guards.life")),
     ("retire", include_str!("../lives/retire.life")),
     ("bus-errors", include_str!("../lives/bus-errors.life")),
+    ("stale", include_str!("../lives/stale.life")),
+    ("same-places", include_str!("../lives/same-places.life")),
+    ("old-snapshot", include_str!("../lives/old-snapshot.life")),
+    ("again", include_str!("../lives/again.life")),
+    ("other-layout", include_str!("../lives/other-layout.life")),
+    ("to-and-fro", include_str!("../lives/to-and-fro.life")),
+    ("half-formatted", include_str!("../lives/half-formatted.life")),
+    ("half-formatted-twice", include_str!("../lives/half-formatted-twice.life")),
+    ("zeros", include_str!("../lives/zeros.life")),
+    ("noise", include_str!("../lives/noise.life")),
+    ("wiped", include_str!("../lives/wiped.life")),
+    ("wiped-more", include_str!("../lives/wiped-more.life")),
+    ("newer-second", include_str!("../lives/newer-second.life")),
+    ("newer-first", include_str!("../lives/newer-first.life")),
+    ("lived-in", include_str!("../lives/lived-in.life")),
+    ("lived-in-snapshot", include_str!("../lives/lived-in-snapshot.life")),
+    ("other-rows", include_str!("../lives/other-rows.life")),
+    ("other-capacity", include_str!("../lives/other-capacity.life")),
+    ("spoilt", include_str!("../lives/spoilt.life")),
+    ("damaged", include_str!("../lives/damaged.life")),
+    ("damaged-snapshot", include_str!("../lives/damaged-snapshot.life")),
+    ("small-part", include_str!("../lives/small-part.life")),
+    ("small-part-used", include_str!("../lives/small-part-used.life")),
 ];
 
 impl Life {

@@ -17,6 +17,8 @@ use vnv_sim::Fram;
 pub struct Recording {
     /// What the storage held before the life.
     pub initial: Vec<u8>,
+    /// What a destroyed record of before the life may bring back.
+    pub older: Vec<Arc<State>>,
     /// What kind of storage that was.
     pub start: StartKind,
     /// What the host sent, frame by frame.
@@ -45,6 +47,16 @@ pub fn before<S: PartialEq + Clone>(states: &[S], moments: &[Moment], last: usiz
     from.and_then(|from| states.get(from..last)).unwrap_or_default().to_vec()
 }
 
+impl Recording {
+    /// What may come back where the last record before a moment is destroyed.
+    #[must_use]
+    pub fn older(&self, acknowledged: usize) -> Vec<Arc<State>> {
+        let older = before(&self.states, &self.moments, acknowledged);
+        let first = self.states.first().is_some_and(|first| self.states.get(acknowledged) == Some(first));
+        if first { older.into_iter().chain(self.older.iter().cloned()).collect() } else { older }
+    }
+}
+
 /// Runs a life from what the storage holds before it.
 ///
 /// # Errors
@@ -71,6 +83,7 @@ pub fn record(life: &Life) -> Result<Recording, String> {
     let moments = refine(life, &traffic, journal.moments())?;
     Ok(Recording {
         initial: begun.image,
+        older: begun.older.into_iter().map(Arc::new).collect(),
         start: begun.kind,
         image,
         moments,

@@ -1,6 +1,7 @@
 //! What a run counted: a table, and JSON.
 
 use crate::check::Violation;
+use crate::damaged::DamageCounts;
 use crate::start::StartKind;
 use core::fmt::Write as _;
 use serde::Serialize;
@@ -61,6 +62,8 @@ pub struct LifeReport {
     pub bits: u64,
     /// Counts, T0 to T5.
     pub rungs: [Counts; 6],
+    /// Several damages at a time.
+    pub damaged: DamageCounts,
     /// What was wrong.
     pub violations: Vec<Violation>,
     /// How long it took.

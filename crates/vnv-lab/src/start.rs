@@ -7,6 +7,7 @@ use crate::life::Life;
 use crate::op::ParseError;
 use crate::player::play;
 use crate::point::{Point, garbage_name, garbage_of, tear_name, tear_of};
+use crate::recording::before;
 use crate::shape::Shape;
 use crate::state::{Held, State};
 use core::fmt;
@@ -106,7 +107,9 @@ impl Start {
         let text = text.trim();
         if let Some(rest) = text.strip_prefix('{') {
             let (inner, mishaps) = rest.rsplit_once('}').ok_or_else(wrong)?;
-            let life = Life { name: "former".to_string(), start: Self::BLANK, ops: Vec::new(), ..outer.clone() };
+            let mut life = Life::new("former", Vec::new());
+            (life.capacity, life.row, life.options) = (outer.capacity, outer.row, outer.options);
+            life.ops.clear();
             return Self::with(Origin::Life(Box::new(life.read(inner)?)), mishaps.split_whitespace());
         }
         let mut words = text.split_whitespace();
@@ -172,6 +175,8 @@ pub struct Begun {
     pub image: Vec<u8>,
     /// What it is taken for, by a program of the life's layout or of the one it was written with.
     pub state: State,
+    /// What a destroyed last record of the former life, or a destroyed mishap, may bring back.
+    pub older: Vec<State>,
     /// What kind of storage it is.
     pub kind: StartKind,
 }
@@ -180,6 +185,7 @@ pub struct Begun {
 struct Former {
     image: Vec<u8>,
     legal: Vec<Arc<State>>,
+    older: Vec<Arc<State>>,
     shape: Shape,
 }
 
@@ -191,16 +197,14 @@ impl Start {
     /// What went wrong in a former life.
     pub fn begin(&self, life: &Life) -> Result<Begun, String> {
         let shape = life.shape();
-        let (mut image, legal, former) = match &self.origin {
-            Origin::Filled(byte) => (vec![*byte; life.capacity as usize], Vec::new(), None),
-            Origin::Noise(seed) => {
-                (noise(*seed).take(life.capacity as usize).collect(), vec![Arc::new(State::foreign())], None)
-            }
-            Origin::Life(former) => {
-                let former = self.former(former).map_err(|what| format!("the former life: {what}"))?;
-                (former.image, former.legal, Some(former.shape))
-            }
+        let filled = |image: Vec<u8>| Former { image, legal: Vec::new(), older: Vec::new(), shape };
+        let Former { mut image, legal, older, shape: left } = match &self.origin {
+            Origin::Filled(byte) => filled(vec![*byte; life.capacity as usize]),
+            Origin::Noise(seed) => filled(noise(*seed).take(life.capacity as usize).collect()),
+            Origin::Life(former) => self.former(former).map_err(|what| format!("the former life: {what}"))?,
         };
+        let former = matches!(self.origin, Origin::Life(_)).then_some(left);
+        let older = legal.iter().chain(&older).map(|state| (**state).clone()).collect();
         let used = !matches!(self.origin, Origin::Filled(_)) || !self.mishaps.is_empty();
         let kind = match former {
             Some(former) if former == shape => StartKind::SameLayout,
@@ -229,10 +233,11 @@ impl Start {
             part.map(|part| found(Recorder::new(part, shape.row).0, shape))
         };
         let state = match (by(shape), former) {
+            _ if self.is_foreign(life) => State::foreign(),
             (Some(Found::OtherLayout), Some(former)) => match by(former) {
                 Some(Found::State(state)) => state,
                 Some(Found::OtherLayout) | None => State::foreign(),
-                Some(Found::Unreadable(what)) if damaged => return Ok(self.foreign(image, kind, &format!("{what:?}"))),
+                Some(Found::Unreadable(_)) if damaged => State::foreign(),
                 Some(Found::Unreadable(what)) => return Err(format!("the former life cannot be opened: {what:?}")),
             },
             (Some(Found::State(state)), _) => state,
@@ -245,11 +250,19 @@ impl Start {
         }
         // With the handles that are stale.
         let state = legal.iter().find(|legal| ***legal == state).map_or(state, |legal| (**legal).clone());
-        Ok(Begun { image, state, kind })
+        Ok(Begun { image, state, older, kind })
     }
 
-    fn foreign(&self, image: Vec<u8>, kind: StartKind, _: &str) -> Begun {
-        Begun { image, state: State::foreign(), kind }
+    /// Whether this has to be taken for something else, whatever the heap says: noise, a newer version, a heap whose
+    /// superblocks are gone.
+    fn is_foreign(&self, life: &Life) -> bool {
+        let superblocks = 2 * 64usize.next_multiple_of(life.row.max(8) as usize);
+        matches!(self.origin, Origin::Noise(_))
+            || self.mishaps.iter().any(|mishap| match mishap {
+                Mishap::Newer(_) => true,
+                Mishap::Wiped(bytes, _) => (superblocks..life.capacity as usize).contains(bytes),
+                _ => false,
+            })
     }
 
     /// Runs the former life, as far as a cut lets it.
@@ -279,7 +292,8 @@ impl Start {
         }
         let moment = at(&moments, position);
         let legal = moment.legal.all().filter_map(|number| states.get(number).cloned()).collect();
-        Ok(Former { image, legal, shape: life.shape_at(moment.op) })
+        let older = before(&states, &moments, moment.legal.acknowledged);
+        Ok(Former { image, legal, older, shape: life.shape_at(moment.op) })
     }
 }
 

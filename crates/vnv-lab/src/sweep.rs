@@ -1,11 +1,12 @@
 //! Cuts one life at every bit of every frame that went over the bus.
 
 use crate::check::{Checker, Expected, Extent, Suspect, lock};
+use crate::damaged::{DamageCounts, damaged};
 use crate::faults::fifth_rung;
 use crate::journal::at;
 use crate::life::Life;
 use crate::point::{Point, rung};
-use crate::recording::{Recording, before, record, small_part};
+use crate::recording::{Recording, record, small_part};
 use crate::report::LifeReport;
 use crate::state::State;
 use rayon::prelude::*;
@@ -43,6 +44,7 @@ pub fn sweep(life: &Life, extent: &Extent, first_only: bool, progress: &dyn Fn(u
             frames(life, &recording, &checker, progress);
             if extent.rung.is_none_or(|rung| rung == 5) {
                 fifth_rung(life, &recording, &checker, extent);
+                report.damaged = several(life, &recording, &checker);
             }
         }
         Ok(Err(what)) => checker.blame(&[], format!("without any cut: {what}")),
@@ -86,7 +88,7 @@ impl Walk<'_, '_> {
     /// What may be found after a cut in a frame, and the older states.
     fn expected(&self, frame: usize) -> (Expected, Vec<Arc<State>>) {
         let moment = at(&self.recording.moments, frame);
-        let older = before(&self.recording.states, &self.recording.moments, moment.legal.acknowledged);
+        let older = self.recording.older(moment.legal.acknowledged);
         (Expected::of(&moment, &self.recording.states), older)
     }
 
@@ -153,5 +155,22 @@ fn frames(life: &Life, recording: &Recording, checker: &Checker<'_>, progress: &
     walk.flush();
     if chip.image() != recording.image && extent.only.is_none() {
         checker.blame(&[], "the recorded frames do not lead to the recorded image".to_string());
+    }
+}
+
+/// Several damages at a time, if the life says so.
+fn several(life: &Life, recording: &Recording, checker: &Checker<'_>) -> DamageCounts {
+    if checker.is_done() {
+        return DamageCounts::default();
+    }
+    match damaged(life, recording, checker.extent()) {
+        Ok((counts, wrong)) => {
+            wrong.into_iter().take(5).for_each(|(points, what)| checker.blame(&points, what));
+            counts
+        }
+        Err(what) => {
+            checker.blame(&[], what);
+            DamageCounts::default()
+        }
     }
 }
