@@ -87,9 +87,8 @@ where
     let layout = log.layout;
     let mut at = layout.half(log.half);
     while at < log.end {
-        let bytes = read_array(engine.device(), at)?;
-        let salt = Some(log.base_sequence);
-        let Some((header, _)) = RecordHeader::from_bytes(&bytes, salt) else { break };
+        let seed = layout.seed(at, Some(log.base_sequence));
+        let Some((header, _)) = RecordHeader::from_bytes(&read_array(engine.device(), at)?, seed) else { break };
         if header.kind == Kind::Commit {
             each_delta(engine, &layout, at, &header, &mut |engine, delta| {
                 let last = engine.follows_delta(delta.index, header.tag);

@@ -1,21 +1,29 @@
-//! Writing an empty heap, and recognising one.
+//! Writing an empty heap.
 
-use crate::layout::{FORMATTING, Layout, Options, RECORD_HEADER, Superblock};
-use crate::open_error::{Damage, OpenError};
-use crate::record::{Kind, RecordHeader, read_array};
+use crate::layout::{Layout, Options, RECORD_HEADER};
+use crate::open_error::OpenError;
+use crate::record::{Kind, RecordHeader, read_array, read_record};
+use crate::superblock::{Copies, MARKER, capacity_of, erase_elsewhere, marker, survey};
 use core::fmt::Debug;
 use core::ops::ControlFlow;
 use vnv_core::{Error, Workspace, engine::zeros};
-use vnv_storage::{Device, Sink, fault};
+use vnv_storage::{Device, Sink, StorageFault, fault};
+
+/// Epoch of the first format of a blank storage.
+const FIRST_EPOCH: u32 = 1;
 
 /// Writes an empty heap over whatever the storage holds. Of `memory` only the sizes matter.
 ///
-/// A cut leaves a storage that was blank, or held a heap, as it was, or to be formatted again, which opening it tells as
-/// [`OpenError::Blank`], or formatted. What was neither may stay [`OpenError::Foreign`] until it is formatted again.
+/// A cut leaves what the storage held before, or a storage to be formatted, which opening it tells as [`OpenError::Blank`], or an
+/// empty heap. If it held neither a heap nor nothing, a cut in the very first write leaves it [`OpenError::Foreign`] or damaged, as it was.
+///
+/// Cost: eight writes and syncs, of 152 bytes and a base record (24 bytes, and 8 for each type and one more); up to 36 reads of 64 bytes and one
+/// of 8 bytes for each power of two below the capacity, and if no superblock tells the epoch, the whole storage once.
 ///
 /// # Errors
 ///
-/// [`OpenError::Layout`], the device's.
+/// [`OpenError::Layout`]; [`OpenError::Storage`] if the part does not keep what is written to it, or is smaller than described; the
+/// device's.
 pub fn format<W: Workspace, D: Device>(
     device: &mut D,
     memory: &mut W,
@@ -24,20 +32,123 @@ pub fn format<W: Workspace, D: Device>(
 where
     D::Error: Debug,
 {
-    let capacity = device.capacity().min(u32::MAX as usize) as u32;
-    let sizes = memory.parts().sizes();
-    let layout = Layout::new(capacity, row_of(device), sizes, options).map_err(OpenError::Layout)?;
-    let fail = |error| OpenError::Heap(Error::Device(error));
-    let first = if fault!(SuperblockFirst) { layout.to_superblock() } else { FORMATTING };
-    // The second one first: while it is torn, the first is as it was; from then on one of them always tells.
-    for copy in [1, 0] {
-        device.write_gather(layout.superblock(copy), &[&first]).map_err(fail)?;
-        device.sync().map_err(fail)?;
+    let layout = layout_for(device, memory.parts().sizes(), options)?;
+    let copies = Copies::read(device, &layout)?;
+    let epoch = match copies.next_epoch(device, &layout)? {
+        Some(epoch) => epoch,
+        None => {
+            let found = survey(device, layout.first_marker())?;
+            if found.is_blank { FIRST_EPOCH } else { found.checksum }
+        }
+    };
+    write_empty(device, Layout { epoch, ..layout }, copies)
+}
+
+/// As [`format()`], for a storage that is blank or whose formatting was begun: `copies` are its superblocks.
+pub(crate) fn format_blank<D: Device>(
+    device: &mut D,
+    layout: Layout,
+    copies: Copies,
+) -> Result<Layout, OpenError<D::Error>>
+where
+    D::Error: Debug,
+{
+    let epoch = copies.next_epoch(device, &layout)?.unwrap_or(FIRST_EPOCH);
+    write_empty(device, Layout { epoch, ..layout }, copies)
+}
+
+/// The layout of a program on a device, without an epoch.
+pub(crate) fn layout_for<D: Device>(
+    device: &D,
+    sizes: (u16, u8, u8),
+    options: Options,
+) -> Result<Layout, OpenError<D::Error>>
+where
+    D::Error: Debug,
+{
+    let row = if fault!(IgnoreRows) { 8 } else { device.row_size() };
+    Layout::new(capacity_of(device), row, sizes, options).map_err(OpenError::Layout)
+}
+
+/// Markers, an empty base, superblocks: what is there at a cut is told by rule 9 of the format.
+fn write_empty<D: Device>(device: &mut D, layout: Layout, copies: Copies) -> Result<Layout, OpenError<D::Error>>
+where
+    D::Error: Debug,
+{
+    if let Some(fault) = device.diagnose().map_err(Error::Device)? {
+        return Err(OpenError::Storage(fault));
     }
-    let row = zeros(layout.unit());
-    for region in [layout.half(1), layout.reserve_at(0), layout.reserve_at(1)] {
-        device.write_gather(region, &[row]).map_err(fail)?;
+    let (marker, superblock) = (marker(layout.epoch), layout.to_superblock());
+    let order = copies.order(device, &layout)?;
+    let mut erased = false;
+    for copy in order.copies {
+        let bytes = if fault!(SuperblockFirst) { &superblock[..] } else { &marker };
+        write_kept(device, layout.superblock(copy), bytes)?;
+        // Without its first copy no other heap is whole.
+        if copy == 0 && !order.second_holds {
+            erase_elsewhere(device, &layout)?;
+            erased = true;
+        }
     }
+    if !erased {
+        erase_elsewhere(device, &layout)?;
+    }
+    // From here on everything may be overwritten.
+    is_whole(device, &layout, &marker)?;
+    write_base(device, &layout)?;
+    // The magic last: with the marker in its place a copy is a marker, whatever stands behind it.
+    let (magic, rest) = superblock.split_at(MARKER);
+    for at in [layout.superblock(0), layout.superblock(1)] {
+        write(device, at + MARKER as u32, rest)?;
+        write(device, at, magic)?;
+    }
+    if Copies::read(device, &layout)?.are_both_of(layout.epoch) {
+        Ok(layout)
+    } else {
+        Err(OpenError::Storage(StorageFault::NotKept { offset: 0 }))
+    }
+}
+
+/// Whether the storage is as large as described, and keeps its last unit. The marker stands at its beginning.
+fn is_whole<D: Device>(device: &mut D, layout: &Layout, marker: &[u8; MARKER]) -> Result<(), OpenError<D::Error>>
+where
+    D::Error: Debug,
+{
+    let mut power = 2 * layout.superblock(1);
+    while power < layout.capacity() && !fault!(BelieveCapacity) {
+        if read_array(device, power)? == *marker {
+            return Err(OpenError::Storage(StorageFault::Smaller { capacity: power }));
+        }
+        power = power.saturating_mul(2);
+    }
+    // Not a marker, for which it could be taken later.
+    write_kept(device, layout.last_unit(), &marker.map(|byte| !byte))
+}
+
+/// One write and a sync.
+fn write<D: Device>(device: &mut D, at: u32, bytes: &[u8]) -> Result<(), Error<D::Error>>
+where
+    D::Error: Debug,
+{
+    device.write_gather(at, &[bytes]).map_err(Error::Device)?;
+    device.sync().map_err(Error::Device)
+}
+
+/// One write and a sync, and whether the beginning of what was written is what is read.
+fn write_kept<D: Device>(device: &mut D, at: u32, bytes: &[u8]) -> Result<(), OpenError<D::Error>>
+where
+    D::Error: Debug,
+{
+    write(device, at, bytes)?;
+    let found: [u8; MARKER] = read_array(device, at)?;
+    if bytes.starts_with(&found) { Ok(()) } else { Err(OpenError::Storage(StorageFault::NotKept { offset: at })) }
+}
+
+/// The base of an empty table, in the first half. What else stands in the halves and reserves has another epoch.
+fn write_base<D: Device>(device: &mut D, layout: &Layout) -> Result<(), OpenError<D::Error>>
+where
+    D::Error: Debug,
+{
     let entries = u16::from(layout.types) + 1;
     let length = RECORD_HEADER + 8 * u32::from(entries);
     let header = RecordHeader {
@@ -49,13 +160,14 @@ where
         entry_words: 2 * entries,
         tag: 0,
     };
-    let mut seal = header.seal(1);
+    let seed = layout.seed(layout.half(0), None);
+    let mut seal = header.seal(seed);
     (0..entries).for_each(|_| seal.update(&[0; 8]));
     let head = seal.finish();
-    // To the end of the half: a log that stood there may go on where the new base ends, with the salt of a first base like it.
+    let padded = layout.padded(length);
     let whole = &mut |sink: Sink<'_>| {
         sink(&head)?;
-        let mut left = layout.log_half - RECORD_HEADER;
+        let mut left = padded - RECORD_HEADER;
         while left > 0 {
             let now = zeros(left);
             sink(now)?;
@@ -63,47 +175,10 @@ where
         }
         ControlFlow::Continue(())
     };
-    device.write_stream(layout.half(0), layout.log_half, whole).map_err(fail)?;
-    device.sync().map_err(fail)?;
-    for copy in [0, 1] {
-        device.write_gather(layout.superblock(copy), &[&layout.to_superblock()]).map_err(fail)?;
-        device.sync().map_err(fail)?;
-    }
-    Ok(layout)
-}
-
-/// The part's rows, unless a deliberate fault forgets them.
-fn row_of<D: Device>(device: &D) -> u32
-where
-    D::Error: Debug,
-{
-    if fault!(IgnoreRows) { 8 } else { device.row_size() }
-}
-
-/// Checks the superblocks; returns the layout and the copy that has to be repaired.
-pub(crate) fn superblock<D: Device>(
-    device: &mut D,
-    sizes: (u16, u8, u8),
-    options: Options,
-) -> Result<(Layout, Option<u32>), OpenError<D::Error>>
-where
-    D::Error: Debug,
-{
-    let capacity = device.capacity().min(u32::MAX as usize) as u32;
-    let layout = Layout::new(capacity, row_of(device), sizes, options).map_err(OpenError::Layout)?;
-    let first = Superblock::read(&read_array(device, layout.superblock(0))?, &layout);
-    let second = Superblock::read(&read_array(device, layout.superblock(1))?, &layout);
-    match (first, second) {
-        (Superblock::Valid, Superblock::Valid) => Ok((layout, None)),
-        (Superblock::Valid, _) => Ok((layout, Some(1))),
-        (_, Superblock::Valid) => Ok((layout, Some(0))),
-        (Superblock::Formatting, _) | (_, Superblock::Formatting) => Err(OpenError::Blank),
-        (Superblock::Version(version), _) | (_, Superblock::Version(version)) => Err(OpenError::Version(version)),
-        (Superblock::Other(differs, image), _) | (_, Superblock::Other(differs, image)) => {
-            Err(OpenError::OtherLayout { differs, image })
-        }
-        (Superblock::Damaged, _) | (_, Superblock::Damaged) => Err(OpenError::Damaged(Damage::Superblock)),
-        (Superblock::Blank, _) => Err(OpenError::Blank),
-        (Superblock::Foreign, _) => Err(OpenError::Foreign),
+    device.write_stream(seed.at, padded, whole).map_err(Error::Device)?;
+    device.sync().map_err(Error::Device)?;
+    match read_record(device, seed, layout.log_half)? {
+        Some(found) if found == header => Ok(()),
+        _ => Err(OpenError::Storage(StorageFault::NotKept { offset: seed.at })),
     }
 }

@@ -1,19 +1,13 @@
 //! Where things lie in storage: superblock, log halves, reserves, data.
 
-use crate::open_error::{Damage, LayoutField, OpenError};
-use crate::record::read_array;
+use crate::record::Seed;
 use core::fmt::Debug;
-use vnv_core::block::CRC32;
 use vnv_core::engine::{Geometry, KEPT_BYTES, snapshot_fixed};
-use vnv_storage::Device;
 
-/// Version of the on-storage format.
-pub const FORMAT_VERSION: u16 = 2;
 /// Bytes of a superblock.
-pub const SUPERBLOCK: usize = 64;
+pub(crate) const SUPERBLOCK: usize = 64;
 /// Largest unit: of parts below 2 GiB.
-const MAX_UNIT: u32 = 0x8000;
-const MAGIC: [u8; 8] = *b"VNVHEAP\0";
+pub(crate) const MAX_UNIT: u32 = 0x8000;
 /// Bytes of a record header.
 pub(crate) const RECORD_HEADER: u32 = 24;
 
@@ -99,6 +93,17 @@ pub struct Layout {
     pub(crate) data_start: u32,
     pub(crate) dirty_limit: u32,
     pub(crate) guards: u16,
+    /// Which format of this storage the image comes from: no earlier one had the same. 0 in a layout that was computed.
+    pub(crate) epoch: u32,
+}
+
+/// Bytes of a unit on a part: at least 8 and a row, and so many that a unit's number has 16 bits; above [`MAX_UNIT`] if none is enough.
+const fn unit_of(capacity: u32, row: u32) -> u32 {
+    let mut unit = if row < 8 { 8 } else { row };
+    while capacity / unit > 0xFFFF {
+        unit *= 2;
+    }
+    unit
 }
 
 const fn round_up(bytes: u32, unit: u32) -> u32 {
@@ -120,10 +125,7 @@ impl Layout {
         if !row.is_power_of_two() || row > 4096 {
             return Err(LayoutError::BadRow);
         }
-        let mut unit = if row < 8 { 8 } else { row };
-        while capacity / unit > 0xFFFF {
-            unit *= 2;
-        }
+        let unit = unit_of(capacity, row);
         if unit > MAX_UNIT {
             return Err(LayoutError::CapacityTooLarge);
         }
@@ -149,7 +151,20 @@ impl Layout {
             return Err(LayoutError::CapacityTooSmall);
         }
         let (dirty_limit, guards) = (options.dirty_limit, options.guards);
-        Ok(Self { unit, row, capacity, objects, types, roots, log_half, reserve, data_start, dirty_limit, guards })
+        Ok(Self {
+            unit,
+            row,
+            capacity,
+            objects,
+            types,
+            roots,
+            log_half,
+            reserve,
+            data_start,
+            dirty_limit,
+            guards,
+            epoch: 0,
+        })
     }
 
     /// Bytes for objects: each takes its size and 8 bytes, rounded up to units.
@@ -180,8 +195,14 @@ impl Layout {
         round_up(bytes, self.unit)
     }
 
+    /// What the checksums of the record at `at` begin with; `base`: the sequence of its half's base, for a commit.
+    pub(crate) const fn seed(&self, at: u32, base: Option<u64>) -> Seed {
+        Seed { epoch: self.epoch, at, base }
+    }
+
     pub(crate) const fn geometry(&self) -> Geometry {
         Geometry {
+            epoch: self.epoch,
             unit: self.unit,
             row: self.row,
             data_start: (self.data_start / self.unit) as u16,
@@ -192,86 +213,9 @@ impl Layout {
         }
     }
 
-    pub(crate) fn to_superblock(self) -> [u8; SUPERBLOCK] {
-        let mut bytes = [0; SUPERBLOCK];
-        let mut at = 0;
-        let mut put = |field: &[u8]| {
-            if let Some(to) = bytes.get_mut(at..at + field.len()) {
-                to.copy_from_slice(field);
-            }
-            at += field.len();
-        };
-        put(&MAGIC);
-        put(&FORMAT_VERSION.to_le_bytes());
-        put(&(self.unit as u16).to_le_bytes());
-        put(&self.capacity.to_le_bytes());
-        put(&self.objects.to_le_bytes());
-        put(&u16::from(self.types).to_le_bytes());
-        put(&u16::from(self.roots).to_le_bytes());
-        put(&(self.row as u16).to_le_bytes());
-        put(&self.log_half.to_le_bytes());
-        put(&self.reserve.to_le_bytes());
-        put(&self.data_start.to_le_bytes());
-        put(&self.dirty_limit.to_le_bytes());
-        let crc = CRC32.checksum(bytes.get(..60).unwrap_or_default());
-        if let Some(to) = bytes.get_mut(60..) {
-            to.copy_from_slice(&crc.to_le_bytes());
-        }
-        bytes
-    }
-}
-
-impl Layout {
-    /// The layout that an image was formatted with, from either copy of its superblock. The image may be followed by anything.
-    ///
-    /// Cost: one read of 64 bytes; if the first copy is damaged, up to fourteen.
-    ///
-    /// # Errors
-    ///
-    /// [`OpenError::Blank`], [`OpenError::Foreign`], [`OpenError::Version`], [`OpenError::Damaged`]; the device's.
-    pub fn read<D: Device>(device: &mut D) -> Result<Self, OpenError<D::Error>>
-    where
-        D::Error: Debug,
-    {
-        let capacity = device.capacity();
-        let mut worst = OpenError::Blank;
-        // The second copy stands one superblock further, in whole units, which are powers of two.
-        let mut at = 0;
-        while at <= MAX_UNIT && at as usize + SUPERBLOCK <= capacity {
-            let bytes: [u8; SUPERBLOCK] = read_array(device, at)?;
-            match Self::from_superblock(&bytes) {
-                Ok(layout) => return Ok(layout),
-                Err(error) if at == 0 => worst = error,
-                Err(_) => {}
-            }
-            at = (at * 2).max(SUPERBLOCK as u32);
-        }
-        Err(worst)
-    }
-
-    fn from_superblock<E>(bytes: &[u8; SUPERBLOCK]) -> Result<Self, OpenError<E>> {
-        let sound = Superblock::of(bytes);
-        if sound != Superblock::Valid {
-            return Err(match sound {
-                Superblock::Blank => OpenError::Blank,
-                Superblock::Foreign => OpenError::Foreign,
-                _ => OpenError::Damaged(Damage::Superblock),
-            });
-        }
-        let version = field(bytes, 8) as u16;
-        if version != FORMAT_VERSION {
-            return Err(OpenError::Version(version));
-        }
-        let sizes = (field(bytes, 16) as u16, field(bytes, 18) as u8, field(bytes, 20) as u8);
-        let row = field(bytes, 22);
-        let base = RECORD_HEADER + 8 * u32::from(sizes.0) + 16 * u32::from(sizes.2);
-        let unit = field(bytes, 10).max(1);
-        let log_bytes = field(bytes, 24).saturating_sub(base.saturating_add(unit - 1) / unit * unit);
-        let options = Options { dirty_limit: field(bytes, 36), log_bytes, guards: 0 };
-        match Self::new(field(bytes, 12), row, sizes, options) {
-            Ok(layout) if layout.to_superblock() == *bytes => Ok(layout),
-            _ => Err(OpenError::Damaged(Damage::Superblock)),
-        }
+    /// Byte offset of the last unit of the data area.
+    pub(crate) const fn last_unit(&self) -> u32 {
+        self.data_start + self.usable_bytes() - self.unit
     }
 
     /// Capacity in bytes.
@@ -304,106 +248,5 @@ impl Layout {
     #[must_use]
     pub const fn region_bytes(&self) -> (u32, u32) {
         (self.log_half, self.reserve)
-    }
-}
-
-/// What a superblock's bytes are.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Superblock {
-    Valid,
-    /// A sound superblock of another layout: what differs, and its value there.
-    Other(LayoutField, u32),
-    /// A sound one of another version.
-    Version(u16),
-    /// The storage is being formatted.
-    Formatting,
-    Blank,
-    Foreign,
-    Damaged,
-}
-
-/// Stands in place of both superblocks while a storage is being formatted. Torn, it looks like neither a superblock nor itself: it has
-/// another beginning and a checksum.
-pub(crate) const FORMATTING: [u8; SUPERBLOCK] = {
-    let mut bytes = [0; SUPERBLOCK];
-    let text = *b"vnv: being formatted";
-    let mut at = 0;
-    while at < text.len() {
-        bytes[at] = text[at];
-        at += 1;
-    }
-    let (body, _) = bytes.split_at(60);
-    let crc = CRC32.checksum(body).to_le_bytes();
-    let mut at = 0;
-    while at < crc.len() {
-        bytes[60 + at] = crc[at];
-        at += 1;
-    }
-    bytes
-};
-
-/// What an image is formatted with, and where it stands in a superblock.
-const FIELDS: [(LayoutField, usize); 7] = [
-    (LayoutField::Capacity, 12),
-    (LayoutField::Row, 22),
-    (LayoutField::Objects, 16),
-    (LayoutField::Types, 18),
-    (LayoutField::Roots, 20),
-    (LayoutField::DirtyLimit, 36),
-    (LayoutField::LogHalf, 24),
-];
-
-/// A number in a superblock: the capacity and those behind the row have four bytes, the others two.
-fn field(bytes: &[u8; SUPERBLOCK], at: usize) -> u32 {
-    let mut number = [0; 4];
-    let len = if matches!(at, 12 | 24..) { 4 } else { 2 };
-    for (to, from) in number.iter_mut().zip(bytes.iter().skip(at).take(len)) {
-        *to = *from;
-    }
-    u32::from_le_bytes(number)
-}
-
-impl Superblock {
-    pub fn read(bytes: &[u8; SUPERBLOCK], layout: &Layout) -> Self {
-        let program = layout.to_superblock();
-        match Self::of(bytes) {
-            Self::Valid if *bytes == program => Self::Valid,
-            Self::Valid => Self::difference(bytes, &program),
-            other => other,
-        }
-    }
-
-    /// What differs first between two sound superblocks.
-    fn difference(image: &[u8; SUPERBLOCK], program: &[u8; SUPERBLOCK]) -> Self {
-        let version = field(image, 8) as u16;
-        if version != FORMAT_VERSION {
-            return Self::Version(version);
-        }
-        for (name, at) in FIELDS {
-            let value = field(image, at);
-            if value != field(program, at) {
-                return Self::Other(name, value);
-            }
-        }
-        // All else follows from these.
-        Self::Damaged
-    }
-
-    /// Without a layout to compare with: what says that it is a superblock is `Valid`.
-    fn of(bytes: &[u8; SUPERBLOCK]) -> Self {
-        if bytes.iter().all(|byte| *byte == 0) || bytes.iter().all(|byte| *byte == 0xFF) {
-            return Self::Blank;
-        }
-        if *bytes == FORMATTING {
-            return Self::Formatting;
-        }
-        if !bytes.starts_with(&MAGIC) {
-            return Self::Foreign;
-        }
-        let (body, crc) = bytes.split_at(60);
-        if CRC32.checksum(body).to_le_bytes() != *crc {
-            return Self::Damaged;
-        }
-        Self::Valid
     }
 }

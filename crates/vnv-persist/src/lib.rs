@@ -20,6 +20,7 @@ mod reserve;
 mod resume;
 mod roots;
 mod source;
+mod superblock;
 mod transaction;
 mod verify;
 
@@ -28,7 +29,7 @@ pub use energy::{BudgetError, EnergyBudget, SupplyLimits};
 pub use format::format;
 pub use heap::{Event, Heap};
 pub use inspect::Seen;
-pub use layout::{FORMAT_VERSION, Layout, LayoutError, Options};
+pub use layout::{Layout, LayoutError, Options};
 pub use open_error::{Damage, LayoutField, OpenError, Report};
 pub use power_fail::{Deferred, Outcome, PowerFail, ProtectError};
 pub use resume::{Arena, Resume, ResumeError};
@@ -36,6 +37,7 @@ pub use roots::ROOT_NAME;
 #[cfg(all(feature = "std", unix))]
 pub use source::signal;
 pub use source::{Comparator, PowerFailSource, Software, Timer};
+pub use superblock::FORMAT_VERSION;
 pub use transaction::Transaction;
 pub use verify::{Examined, Finding, Region, RegionKind, Verified, examine, verify};
 

@@ -112,7 +112,7 @@ impl Log {
             entry_words: (entry_len / 4) as u16,
             tag: engine.tag(),
         };
-        let mut seal = header.seal(self.base_sequence);
+        let mut seal = header.seal(self.layout.seed(self.end, Some(self.base_sequence)));
         seal.update(entry_bytes);
         seal.update(root_bytes);
         seal.update(delta_bytes);
@@ -158,15 +158,15 @@ impl Log {
             entry_words: 2 * engine.used(),
             tag: engine.tag(),
         };
-        let mut seal = header.seal(sequence);
+        let other = 1 - self.half;
+        let at = self.layout.half(other);
+        let mut seal = header.seal(self.layout.seed(at, None));
         for index in 0..engine.used() {
             engine.safe_point()?;
             seal.update(&base_entry(engine, index));
         }
         roots.recorded(true).for_each(|root| seal.update(root));
         let head = seal.finish();
-        let other = 1 - self.half;
-        let at = self.layout.half(other);
         engine.retain_places();
         let written = self.write_table::<W, _, _, _, _>(engine, roots, at, (&head, &header));
         if written.is_err() {

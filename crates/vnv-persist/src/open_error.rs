@@ -1,6 +1,7 @@
 //! Why a storage cannot be opened, and what was found if it can.
 
-use crate::layout::{FORMAT_VERSION, LayoutError};
+use crate::layout::LayoutError;
+use crate::superblock::FORMAT_VERSION;
 use core::fmt;
 use core::fmt::Debug;
 use vnv_core::Error;
@@ -11,9 +12,9 @@ use vnv_storage::StorageFault;
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum OpenError<E> {
-    /// The storage is blank: format it.
+    /// All of the storage is blank (00 or FF), or formatting it was begun and cut: format it.
     Blank,
-    /// The storage holds something else: format it if that may be lost.
+    /// The storage holds something else, or a heap that has lost both superblocks: format it if that may be lost.
     Foreign,
     /// The image was made by another version of the format.
     Version(u16),
@@ -94,7 +95,9 @@ impl<E: Debug> fmt::Display for OpenError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Blank => f.write_str("the storage is blank; format it"),
-            Self::Foreign => f.write_str("the storage holds something else; format it if that may be lost"),
+            Self::Foreign => f.write_str(
+                "the storage holds something else, or a heap without its superblocks; format it if that may be lost",
+            ),
             Self::Version(version) => {
                 write!(f, "the image has format version {version}; this is version {FORMAT_VERSION}")
             }

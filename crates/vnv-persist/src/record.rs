@@ -4,7 +4,7 @@ use crate::layout::{Layout, RECORD_HEADER};
 use core::fmt::Debug;
 use crc::{CRC_16_IBM_3740, Crc, NoTable, Table};
 use vnv_core::Error;
-use vnv_core::block::CRC32;
+use vnv_core::block::{CRC32, seed};
 use vnv_core::engine::zeros;
 use vnv_storage::{Device, fault};
 
@@ -41,6 +41,41 @@ pub(crate) struct RecordHeader {
     pub tag: u16,
 }
 
+/// What the checksums of a record begin with: bytes of another life of the storage, of another place or of an earlier use of a log half do
+/// not pass (rule 8 of the format).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Seed {
+    /// Epoch of the format.
+    pub epoch: u32,
+    /// Where the record stands, in bytes from the start of storage.
+    pub at: u32,
+    /// Sequence of the base of the half, for a commit; `None`: the record's own.
+    pub base: Option<u64>,
+}
+
+impl Seed {
+    fn epoch_for(self, kind: Kind) -> u32 {
+        let forgotten = match kind {
+            Kind::Base | Kind::Commit => fault!(BelieveOldRecord),
+            Kind::Snapshot | Kind::Resume => fault!(BelieveOldReserve),
+        };
+        if forgotten { 0 } else { self.epoch }
+    }
+
+    /// Initial value of the CRC-32 of a record, and, its upper half, of the CRC-16 of its header. Of two epochs the former is never the same at
+    /// one place, nor at two places in one epoch.
+    fn initial(self, kind: Kind) -> u32 {
+        seed(self.epoch_for(kind) ^ self.at)
+    }
+
+    /// The eight bytes in front of those of a record with this sequence, unless a deliberate fault forgets them.
+    fn salt(self, kind: Kind, sequence: u64) -> [u8; 8] {
+        let salt = self.base.unwrap_or(sequence);
+        let forgotten = kind == Kind::Commit && fault!(AcceptOldRecord);
+        if forgotten { [0; 8] } else { salt.to_le_bytes() }
+    }
+}
+
 /// No heap comes so far, and what counts on from below it does not overflow.
 const END_OF_SEQUENCE: u64 = 1 << 63;
 
@@ -67,31 +102,21 @@ impl RecordHeader {
     }
 
     /// Begins the checksum of the record, whose other bytes follow.
-    pub fn seal(&self, salt: u64) -> Seal {
-        let salt = self.salted(salt).to_le_bytes();
+    pub fn seal(&self, seed: Seed) -> Seal {
+        let salt = seed.salt(self.kind, self.sequence);
         let mut head = self.to_bytes();
-        let check = header_check(&salt, &head);
+        let check = header_check((seed.initial(self.kind) >> 16) as u16, &salt, &head);
         if let Some(bytes) = head.get_mut(4..6) {
             bytes.copy_from_slice(&check.to_le_bytes());
         }
-        let mut digest = CRC32.digest();
+        let mut digest = CRC32.digest_with_initial(seed.initial(self.kind));
         digest.update(&salt);
         digest.update(head.get(4..).unwrap_or_default());
         Seal { digest, head }
     }
 
-    /// The salt, unless a deliberate fault forgets it.
-    fn salted(&self, salt: u64) -> u64 {
-        let forgotten = match self.kind {
-            Kind::Base | Kind::Snapshot | Kind::Resume => false,
-            Kind::Commit => fault!(AcceptOldRecord),
-        };
-        if forgotten { 0 } else { salt }
-    }
-
-    /// Reads a header whose own check holds. `salt`: of the half, or `None` if the record is its own salt.
-    /// Returns the header and the record's checksum.
-    pub fn from_bytes(bytes: &[u8; RECORD_HEADER as usize], salt: Option<u64>) -> Option<(Self, u32)> {
+    /// Reads a header whose own check holds. Returns the header and the record's checksum.
+    pub fn from_bytes(bytes: &[u8; RECORD_HEADER as usize], seed: Seed) -> Option<(Self, u32)> {
         let [c0, c1, c2, c3, h0, h1, kind, roots, s0, s1, s2, s3, s4, s5, s6, s7, l0, l1, l2, l3, e0, e1, t0, t1] =
             *bytes;
         let kind = match kind {
@@ -110,19 +135,20 @@ impl RecordHeader {
             entry_words: u16::from_le_bytes([e0, e1]),
             tag: u16::from_le_bytes([t0, t1]),
         };
-        let salt = salt.unwrap_or(header.sequence);
         // The check last: it takes longest.
+        let check =
+            |header: &Self| header_check((seed.initial(kind) >> 16) as u16, &seed.salt(kind, header.sequence), bytes);
         let sound = header.length >= header.payload_at()
             && header.tag < vnv_core::entry::TAG_MASK
             && header.sequence < END_OF_SEQUENCE
-            && header_check(&header.salted(salt).to_le_bytes(), bytes) == u16::from_le_bytes([h0, h1]);
+            && check(&header) == u16::from_le_bytes([h0, h1]);
         sound.then_some((header, u32::from_le_bytes([c0, c1, c2, c3])))
     }
 }
 
 /// The header's own check, of all that is behind it.
-fn header_check(salt: &[u8; 8], head: &[u8; RECORD_HEADER as usize]) -> u16 {
-    let mut digest = CRC16.digest();
+fn header_check(initial: u16, salt: &[u8; 8], head: &[u8; RECORD_HEADER as usize]) -> u16 {
+    let mut digest = CRC16.digest_with_initial(initial);
     digest.update(salt);
     digest.update(head.get(6..).unwrap_or_default());
     digest.finalize()
@@ -155,12 +181,13 @@ impl Seal {
     }
 }
 
-/// Reads and checks the record at `at`, which may be up to `room` bytes long. `Ok(None)`: there is no valid one.
+/// Reads and checks the record at `seed.at`, which may be up to `room` bytes long. `Ok(None)`: there is no valid one.
+///
+/// Cost: its header, and its body in reads of 64 bytes; the body of one that is not valid twice.
 pub(crate) fn read_record<D: Device>(
     device: &mut D,
-    at: u32,
+    seed: Seed,
     room: u32,
-    salt: Option<u64>,
 ) -> Result<Option<RecordHeader>, Error<D::Error>>
 where
     D::Error: Debug,
@@ -168,20 +195,20 @@ where
     if room < RECORD_HEADER {
         return Ok(None);
     }
-    let mut bytes = [0; RECORD_HEADER as usize];
-    device.read(at, &mut bytes).map_err(Error::Device)?;
-    let Some((header, crc)) = RecordHeader::from_bytes(&bytes, salt) else { return Ok(None) };
-    let difference = difference(device, at, room, salt, (header, crc))?;
-    Ok(difference.filter(|difference| *difference == 0 || fault!(SkipRecordChecksum)).map(|_| header))
+    let Some(found) = RecordHeader::from_bytes(&read_array(device, seed.at)?, seed) else { return Ok(None) };
+    let mut difference = difference_of(device, seed, room, found)?;
+    if difference.is_some_and(|difference| difference != 0) {
+        // What is taken for torn will be overwritten: perhaps a bit was lost on the way.
+        difference = difference_of(device, seed, room, found)?;
+    }
+    Ok(difference.filter(|difference| *difference == 0 || fault!(SkipRecordChecksum)).map(|_| found.0))
 }
 
-/// What the checksum of the record at `at` with this header differs by from the one it should have; nothing if it is longer than
-/// `room`.
-fn difference<D: Device>(
+/// What the checksum of the record with this header differs by from the one it should have; nothing if it is longer than `room`.
+fn difference_of<D: Device>(
     device: &mut D,
-    at: u32,
+    seed: Seed,
     room: u32,
-    salt: Option<u64>,
     (header, crc): (RecordHeader, u32),
 ) -> Result<Option<u32>, Error<D::Error>>
 where
@@ -190,17 +217,17 @@ where
     if header.length > room {
         return Ok(None);
     }
-    let mut seal = header.seal(salt.unwrap_or(header.sequence));
-    read_chunks(device, at + RECORD_HEADER, header.length - RECORD_HEADER, &mut |chunk| seal.update(chunk))?;
+    let mut seal = header.seal(seed);
+    let body = (seed.at + RECORD_HEADER, header.length - RECORD_HEADER);
+    read_chunks(device, body.0, body.1, &mut |chunk| seal.update(chunk))?;
     Ok(Some(seal.checksum() ^ crc))
 }
 
-/// The header that the record at `at` would have if one bit of the record were another one; nothing if it is valid as it is.
+/// The header that the record at `seed.at` would have if one bit of the record were another one; nothing if it is valid as it is.
 pub(crate) fn one_bit_away<D: Device>(
     device: &mut D,
-    at: u32,
+    seed: Seed,
     room: u32,
-    salt: Option<u64>,
 ) -> Result<Option<RecordHeader>, Error<D::Error>>
 where
     D::Error: Debug,
@@ -208,16 +235,16 @@ where
     if room < RECORD_HEADER {
         return Ok(None);
     }
-    let bytes: [u8; RECORD_HEADER as usize] = read_array(device, at)?;
-    let Some(sound) = RecordHeader::from_bytes(&bytes, salt) else {
+    let bytes: [u8; RECORD_HEADER as usize] = read_array(device, seed.at)?;
+    let Some(sound) = RecordHeader::from_bytes(&bytes, seed) else {
         // The header's own check covers all but the first four bytes.
         for bit in 32..8 * bytes.len() {
             let mut bytes = bytes;
             if let Some(byte) = bytes.get_mut(bit / 8) {
                 *byte ^= 1 << (bit % 8);
             }
-            if let Some(candidate) = RecordHeader::from_bytes(&bytes, salt)
-                && difference(device, at, room, salt, candidate)? == Some(0)
+            if let Some(candidate) = RecordHeader::from_bytes(&bytes, seed)
+                && difference_of(device, seed, room, candidate)? == Some(0)
             {
                 return Ok(Some(candidate.0));
             }
@@ -225,7 +252,7 @@ where
         return Ok(None);
     };
     let (header, _) = sound;
-    let Some(difference) = difference(device, at, room, salt, sound)? else { return Ok(None) };
+    let Some(difference) = difference_of(device, seed, room, sound)? else { return Ok(None) };
     if difference == 0 {
         return Ok(None);
     }

@@ -5,8 +5,9 @@ use crate::entries::Entries;
 use crate::layout::{Layout, RECORD_HEADER};
 use crate::log::Log;
 use crate::open_error::{Damage, OpenError};
-use crate::record::{Kind, RecordHeader, read_array, read_chunks, read_record};
+use crate::record::{Kind, RecordHeader, read_array, read_record};
 use crate::roots::Roots;
+use crate::superblock::Copies;
 use core::fmt::Debug;
 use vnv_alloc::OffsetAllocator;
 use vnv_core::engine::Engine;
@@ -57,10 +58,8 @@ where
     let device = engine.device();
     let mut heads = [None; 2];
     for (half, head) in [(0u8, 0usize), (1, 1)] {
-        let bytes = read_array(device, layout.half(half))?;
-        let header = RecordHeader::from_bytes(&bytes, None).map(|(header, _)| header);
         if let Some(slot) = heads.get_mut(head) {
-            *slot = header.filter(|header| header.kind == Kind::Base).map(|header| header.sequence);
+            *slot = base_head(device, &layout, half)?;
         }
     }
     let order: [u8; 2] = if (heads[0] >= heads[1]) != fault!(PickOlderBase) { [0, 1] } else { [1, 0] };
@@ -69,7 +68,7 @@ where
         if heads.get(usize::from(half)).copied().flatten().is_none() {
             continue;
         }
-        if let Some(header) = read_record(device, layout.half(half), layout.log_half, None)? {
+        if let Some(header) = read_record(device, layout.seed(layout.half(half), None), layout.log_half)? {
             active = Some((half, header));
             break;
         }
@@ -121,8 +120,8 @@ where
         log.last = header.sequence;
     }
     engine.set_tag(tag + 1);
-    if !fault!(SkipTailCheck) {
-        check_tail(engine.device(), &log)?;
+    if !fault!(SkipTailCheck) && is_torn(engine.device(), &log)? {
+        engine.doubt(log.end);
     }
     Ok(log)
 }
@@ -133,23 +132,32 @@ where
     D::Error: Debug,
 {
     let room = (log.layout.half(log.half) + log.layout.log_half).saturating_sub(log.end);
-    let header = read_record(device, log.end, room, Some(log.base_sequence))?;
+    let seed = log.layout.seed(log.end, Some(log.base_sequence));
+    let header = read_record(device, seed, room)?;
     Ok(header
         .filter(|header| header.kind == Kind::Commit && (header.sequence > log.sequence || fault!(AcceptOldRecord))))
 }
 
-/// Whether somebody has written to the log since `log` knew it.
+/// Sequence of the base that a half begins with, by its header alone.
+fn base_head<D: Device>(device: &mut D, layout: &Layout, half: u8) -> Result<Option<u64>, Error<D::Error>>
+where
+    D::Error: Debug,
+{
+    let at = layout.half(half);
+    let found = RecordHeader::from_bytes(&read_array(device, at)?, layout.seed(at, None));
+    Ok(found.filter(|(header, _)| header.kind == Kind::Base).map(|(header, _)| header.sequence))
+}
+
+/// Whether somebody has formatted the storage or written to the log since `log` knew it.
 pub(crate) fn log_has_moved<D: Device>(device: &mut D, log: &Log) -> Result<bool, Error<D::Error>>
 where
     D::Error: Debug,
 {
-    let base = |device: &mut D, half: u8| {
-        let bytes = read_array(device, log.layout.half(half))?;
-        let header = RecordHeader::from_bytes(&bytes, None).map(|(header, _)| header);
-        Ok::<_, Error<D::Error>>(header.filter(|header| header.kind == Kind::Base).map(|header| header.sequence))
-    };
-    let ours = base(device, log.half)?;
-    let other = base(device, 1 - log.half)?;
+    if !Copies::read(device, &log.layout)?.are_of(log.layout.epoch) {
+        return Ok(true);
+    }
+    let ours = base_head(device, &log.layout, log.half)?;
+    let other = base_head(device, &log.layout, 1 - log.half)?;
     let newer = other.is_some_and(|other| other > log.base_sequence);
     Ok(ours != Some(log.base_sequence) || newer || next_record(device, log)?.is_some())
 }
@@ -175,46 +183,75 @@ where
     Ok(())
 }
 
-/// A record further on, after the log's end, means that one before it was destroyed.
+/// Bytes of a read while the rest of a half is searched.
+const SEARCH_BYTES: usize = 64;
+
+/// Whether the log ends with a record that a cut has torn, whose header is whole: nobody has acknowledged it.
 ///
-/// What was torn at the end is at the end itself; older contents of the half have another salt. Bytes of the program's in old deltas may look
-/// like a header: what does not fit its half and the sequences of one is none, and the first that does is read.
-fn check_tail<D: Device>(device: &mut D, log: &Log) -> Result<(), OpenError<D::Error>>
+/// A record further on, behind the log's end, means that one before it was destroyed. All of the rest of the half is searched. What
+/// was torn at the end is at the end itself; older contents of the half have another seed. Bytes of the program's in old deltas may look
+/// like a header: what does not fit its half and the sequences of one is none, and of what does the checksum tells.
+///
+/// Cost: the rest of the half in reads of 64 bytes. What looks like a record is read too, of that at most as many bytes as the half has;
+/// beyond, which takes records that overlap and no heap writes, the header alone counts.
+///
+/// # Errors
+///
+/// [`Damage::Record`].
+fn is_torn<D: Device>(device: &mut D, log: &Log) -> Result<bool, OpenError<D::Error>>
 where
     D::Error: Debug,
 {
-    let end = log.layout.half(log.half) + log.layout.log_half;
-    let unit = log.layout.unit;
-    let mut window = [0u8; RECORD_HEADER as usize];
-    let mut filled = 0;
-    let mut found = None;
-    let first = log.end.saturating_add(unit);
-    let mut position = 0u32;
-    read_chunks(device, first, end.saturating_sub(first), &mut |chunk| {
-        for byte in chunk {
-            window.rotate_left(1);
-            if let Some(last) = window.last_mut() {
-                *last = *byte;
+    const HEAD: usize = RECORD_HEADER as usize;
+    let (unit, end) = (log.layout.unit, log.layout.half(log.half) + log.layout.log_half);
+    let mut left = log.layout.log_half;
+    let mut at = log.end;
+    let mut is_torn = false;
+    // The last bytes of the read before stand in front: a header may begin there.
+    let mut buffer = [0; HEAD + SEARCH_BYTES];
+    let mut position = at;
+    while position < end {
+        let take = (end - position).min(SEARCH_BYTES as u32);
+        let read = buffer.get_mut(HEAD..HEAD + take as usize).unwrap_or_default();
+        device.read(position, read).map_err(Error::Device)?;
+        position += take;
+        while at + RECORD_HEADER <= position {
+            let from = HEAD + take as usize - (position - at) as usize;
+            let seed = log.layout.seed(at, Some(log.base_sequence));
+            let bytes = buffer.get(from..).and_then(|bytes| bytes.first_chunk());
+            let header = bytes.and_then(|bytes| RecordHeader::from_bytes(bytes, seed)).map(|(header, _)| header);
+            let mut step = unit;
+            if at == log.end {
+                // What lies inside of it are the program's bytes.
+                if let Some(torn) = header.filter(|header| header.kind == Kind::Commit && header.length <= end - at) {
+                    is_torn = true;
+                    step = log.layout.padded(torn.length);
+                }
+            } else if let Some(header) = header.filter(|header| may_follow(header, log) && header.length <= end - at) {
+                let is_sound = match left.checked_sub(header.length) {
+                    Some(rest) => {
+                        left = rest;
+                        read_record(device, seed, end - at)?.is_some()
+                    }
+                    None => true,
+                };
+                if is_sound {
+                    return Err(OpenError::Damaged(Damage::Record));
+                }
+                if fault!(ShortTailScan) {
+                    return Ok(is_torn);
+                }
             }
-            filled += 1;
-            position += 1;
-            let at = position.wrapping_sub(RECORD_HEADER);
-            if filled >= RECORD_HEADER && at % unit == 0 {
-                let at = first + at;
-                let header = RecordHeader::from_bytes(&window, Some(log.base_sequence));
-                let may_follow = header.is_some_and(|(header, _)| {
-                    header.kind == Kind::Commit
-                        && header.sequence > log.sequence + 1
-                        && header.sequence - log.base_sequence <= u64::from(TAG_MASK)
-                        && header.length <= end.saturating_sub(at)
-                });
-                found = found.or(may_follow.then_some(at));
-            }
+            at += step;
         }
-    })?;
-    let follows = match found {
-        Some(at) => read_record(device, at, end.saturating_sub(at), Some(log.base_sequence))?.is_some(),
-        None => false,
-    };
-    if follows { Err(OpenError::Damaged(Damage::Record)) } else { Ok(()) }
+        buffer.copy_within(take as usize.., 0);
+    }
+    Ok(is_torn)
+}
+
+/// Whether a record with this header, if it is one of the log's half, stands behind one that is missing.
+fn may_follow(header: &RecordHeader, log: &Log) -> bool {
+    header.kind == Kind::Commit
+        && header.sequence > log.sequence + 1
+        && header.sequence - log.base_sequence <= u64::from(TAG_MASK)
 }

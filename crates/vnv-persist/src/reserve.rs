@@ -63,7 +63,8 @@ where
     if header.length > log.layout.reserve {
         return Err(Error::DirtyLimit);
     }
-    let mut seal = header.seal(header.sequence);
+    let at = log.layout.reserve_at(log.next_reserve);
+    let mut seal = header.seal(log.layout.seed(at, None));
     let mut length = RECORD_HEADER;
     let mut seal_piece = |bytes: &[u8]| {
         length += bytes.len() as u32;
@@ -81,7 +82,6 @@ where
     }
     debug_assert_eq!(length, header.length, "a snapshot is of another size than was computed");
     let head = seal.finish();
-    let at = log.layout.reserve_at(log.next_reserve);
     engine.retain_places();
     engine.stream(at, header.length, &|engine, sink| {
         sink(&head)?;
@@ -126,7 +126,7 @@ where
 {
     let (mut live, mut resume): (Option<(u8, RecordHeader)>, _) = (None, [false; 2]);
     for (reserve, resumes) in (0..).zip(&mut resume) {
-        let found = read_record(device, layout.reserve_at(reserve), layout.reserve, None)?;
+        let found = read_record(device, layout.seed(layout.reserve_at(reserve), None), layout.reserve)?;
         *resumes = found.is_some_and(|header| header.kind == Kind::Resume);
         if let Some(header) = found
             && header.kind == Kind::Snapshot
@@ -193,6 +193,7 @@ where
         let crc = if size & PARTIAL == 0 {
             let length = block_len - HEADER as u32;
             let identity = Identity {
+                epoch: layout.epoch,
                 index,
                 generation: entry.generation(),
                 type_index: entry.type_index(),

@@ -142,7 +142,7 @@ where
         Error::Device(_) => ResumeError::Device,
         _ => ResumeError::Damaged,
     };
-    let found = read_record(engine.device(), at, log.layout.reserve, None).map_err(failed)?;
+    let found = read_record(engine.device(), log.layout.seed(at, None), log.layout.reserve).map_err(failed)?;
     if found.as_ref() != Some(header) || log_has_moved(engine.device(), log).map_err(failed)? {
         return Err(ResumeError::StorageMoved);
     }

@@ -1,7 +1,7 @@
 //! Checking an image without changing it.
 
 use crate::delta::apply_deltas;
-use crate::format::superblock;
+use crate::format::layout_for;
 use crate::layout::{Options, SUPERBLOCK};
 use crate::log::Log;
 use crate::open::read_types;
@@ -10,6 +10,7 @@ use crate::record::{Kind, RecordHeader, one_bit_away, read_array};
 use crate::replay::replay;
 use crate::reserve::read_reserves;
 use crate::roots::Roots;
+use crate::superblock::find_heap;
 use core::fmt::Debug;
 use vnv_alloc::SortedArray;
 use vnv_core::block::HEADER;
@@ -152,8 +153,8 @@ where
     let layout = log.layout;
     let mut at = layout.half(log.half);
     while at < log.end {
-        let salt = (at != layout.half(log.half)).then_some(log.base_sequence);
-        let Some((header, _)) = RecordHeader::from_bytes(&read_array(&mut device, at)?, salt) else { break };
+        let seed = layout.seed(at, Some(log.base_sequence));
+        let Some((header, _)) = RecordHeader::from_bytes(&read_array(&mut device, at)?, seed) else { break };
         let kind = match header.kind {
             Kind::Base => RegionKind::Base(header.sequence),
             _ => RegionKind::Commit(header.sequence),
@@ -164,8 +165,8 @@ where
     // What would have been the newest: the next commit, the next base, the next snapshot.
     let last = snapshot.map_or(log.sequence, |(_, header)| header.sequence);
     let room = (layout.half(log.half) + layout.log_half).saturating_sub(log.end);
-    let mut doubtful = |at: u32, room: u32, salt: Option<u64>, kind: Kind, after: u64| {
-        let header = one_bit_away(&mut device, at, room, salt)?;
+    let mut doubtful = |at: u32, room: u32, base: Option<u64>, kind: Kind, after: u64| {
+        let header = one_bit_away(&mut device, layout.seed(at, base), room)?;
         if header.is_some_and(|header| header.kind == kind && header.sequence > after) {
             report(Examined::Doubtful(at));
         }
@@ -203,7 +204,8 @@ where
     D::Error: Debug,
 {
     let parts = memory.parts();
-    let (layout, repair) = superblock(&mut device, parts.sizes(), options)?;
+    let layout = layout_for(&device, parts.sizes(), options)?;
+    let (layout, repair) = find_heap(&mut device, &layout)?;
     let mut engine: Engine<'_, D, Clock, SortedArray<24>, SortedArray<32>> = Engine::new(
         device,
         layout.geometry(),

@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use crc::{CRC_16_IBM_3740, CRC_32_ISO_HDLC, Crc};
+#[path = "common/forge.rs"]
+mod forge;
+
+use forge::{Seed, sign};
 use vnv_persist::{Damage, Heap, Memory, OpenError, Options};
 use vnv_sim::{SharedStorage, TearStorage};
 
@@ -22,16 +25,6 @@ fn long(bytes: &[u8], at: usize) -> usize {
 
 fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
     bytes[at..at + value.len()].copy_from_slice(value);
-}
-
-/// Gives a record the checksums that belong to it.
-fn sign(record: &mut [u8], salt: u64) {
-    let length = long(record, 16);
-    let salted = |from: usize, to: usize, record: &[u8]| [&salt.to_le_bytes(), &record[from..to]].concat();
-    let header = Crc::<u16>::new(&CRC_16_IBM_3740).checksum(&salted(6, 24, record));
-    put(record, 4, &header.to_le_bytes());
-    let all = Crc::<u32>::new(&CRC_32_ISO_HDLC).checksum(&salted(4, length, record));
-    put(record, 0, &all.to_le_bytes());
 }
 
 /// Where the last record of the first half begins.
@@ -70,7 +63,7 @@ fn half_of_a_whole_entry() {
     assert_eq!((word(&image, at + 20), word(&image, at + 24)), (1, index | 0x8000));
     put(&mut image, at + 24, &[index as u8, 0, 0, 0]);
     let salt = u64::from_le_bytes(image[LOG + 8..LOG + 16].try_into().unwrap());
-    sign(&mut image[at..], salt);
+    sign(&mut image[at..], Seed::first(at, salt));
     is_refused(image);
 }
 
@@ -83,7 +76,7 @@ fn half_an_entry_in_a_base() {
     put(&mut image, LOG + 20, &words.to_le_bytes());
     let length = long(&image, LOG + 16) as u32 + 4;
     put(&mut image, LOG + 16, &length.to_le_bytes());
-    sign(&mut image[LOG..], 1);
+    sign(&mut image[LOG..], Seed::first(LOG, 1));
     is_refused(image);
 }
 
@@ -106,7 +99,7 @@ fn a_snapshot_of_more_objects_than_entries() {
     put(&mut image, at + 34, &object);
     put(&mut image, at + 16, &(length as u32 + 2).to_le_bytes());
     let salt = u64::from_le_bytes(image[at + 8..at + 16].try_into().unwrap());
-    sign(&mut image[at..], salt);
+    sign(&mut image[at..], Seed::first(at, salt));
     is_refused(image);
 }
 
@@ -120,7 +113,7 @@ fn the_last_sequence_number_is_not_accepted() {
     {
         let mut image = formatted.clone();
         image[LOG + 8..LOG + 16].copy_from_slice(&u64::to_le_bytes(sequence));
-        sign(&mut image[LOG..], sequence);
+        sign(&mut image[LOG..], Seed::first(LOG, sequence));
         let mut memory = Ram::new();
         match TestHeap::open(TearStorage::from_image(image, 8), &mut memory, OPTIONS) {
             Ok(heap) => {

@@ -800,7 +800,7 @@ proptest! {
         let mut memory = Memory::<32, 16, 10, 1, 512>::new();
         let parts = memory.parts();
         let geometry =
-            Geometry { unit: 8, row: 8, data_start: 8, data_units: 1000, dirty_limit: 8192, deltas: true, guards: 0 };
+            Geometry { epoch: 0, unit: 8, row: 8, data_start: 8, data_units: 1000, dirty_limit: 8192, deltas: true, guards: 0 };
         let mut engine: Engine<'_, RamStorage<8192>, Clock, SortedArray<24>, SortedArray<32>> = Engine::new(
             RamStorage::new(),
             geometry,
@@ -841,7 +841,7 @@ struct SchemaBlock {
 impl SchemaBlock {
     fn crc(&self, schema: &[u8]) -> u32 {
         let place = (self.at / 8) as u16;
-        let identity = Identity { index: self.row, generation: 0, type_index: SCHEMA_TYPE, place };
+        let identity = Identity { epoch: 1, index: self.row, generation: 0, type_index: SCHEMA_TYPE, place };
         block_crc(identity, self.tag, schema)
     }
 

@@ -3,7 +3,7 @@
 mod access;
 
 use crate::commit::commit;
-use crate::format::{format, superblock};
+use crate::format::{format, format_blank, layout_for};
 use crate::layout::Options;
 use crate::log::Log;
 use crate::open::recover;
@@ -11,6 +11,7 @@ use crate::open_error::{OpenError, Report};
 use crate::record::Kind;
 use crate::reserve::write_snapshot;
 use crate::roots::Roots;
+use crate::superblock::{Copies, Found, find_heap};
 use crate::transaction::Transaction;
 use core::cell::{Cell, RefCell};
 use core::fmt::Debug;
@@ -65,7 +66,8 @@ where
     /// [`OpenError`]: blank, foreign, damaged or differently laid out storage; a failing device.
     pub fn open(mut device: D, memory: &'m mut W, options: Options) -> Result<Self, OpenError<D::Error>> {
         let parts = memory.parts();
-        let (layout, repair) = superblock(&mut device, parts.sizes(), options)?;
+        let layout = layout_for(&device, parts.sizes(), options)?;
+        let (layout, repair) = find_heap(&mut device, &layout)?;
         let mut engine = Engine::new(
             device,
             layout.geometry(),
@@ -101,11 +103,12 @@ where
     ///
     /// As [`open`](Self::open).
     pub fn open_or_format(mut device: D, memory: &'m mut W, options: Options) -> Result<Self, OpenError<D::Error>> {
-        match superblock(&mut device, memory.parts().sizes(), options) {
-            Err(OpenError::Blank) => Self::format(device, memory, options),
-            Err(error) => Err(error),
-            Ok(_) => Self::open(device, memory, options),
+        let layout = layout_for(&device, memory.parts().sizes(), options)?;
+        let copies = Copies::read(&mut device, &layout)?;
+        if let Found::Begun | Found::Blank = copies.judge(&mut device, &layout)? {
+            format_blank(&mut device, layout, copies)?;
         }
+        Self::open(device, memory, options)
     }
 }
 

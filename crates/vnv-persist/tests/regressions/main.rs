@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod arena;
+#[path = "../common/forge.rs"]
+mod forge;
 mod geometry;
 mod interleavings;
 mod objects;

@@ -100,7 +100,7 @@ fn an_object_that_was_found_damaged_is_given_out() {
     let mut forged = 0;
     for at in (0..image.len() - 16).step_by(8) {
         let header = BlockHeader::from_bytes(&image[at..]);
-        let identity = Identity { index: link.index(), generation, type_index, place: (at / 8) as u16 };
+        let identity = Identity { epoch: 1, index: link.index(), generation, type_index, place: (at / 8) as u16 };
         if header.size == 6 && header.crc == block_crc(identity, header.tag, &image[at + HEADER..at + HEADER + 6]) {
             image[at + HEADER] = 2;
             let crc = block_crc(identity, header.tag, &image[at + HEADER..at + HEADER + 6]);

@@ -1,6 +1,6 @@
 //! What is taken for a record, and what is written beside a doubtful one.
 
-use crc::{CRC_16_IBM_3740, Crc};
+use crate::forge::{Seed, sign_header};
 use vnv_persist::{Heap, Layout, Link, Memory, Options, format};
 use vnv_sim::{SharedStorage, Tear, TearStorage};
 
@@ -28,8 +28,7 @@ fn data_may_look_like_a_record() {
         head[6] = 2;
         head[8..16].copy_from_slice(&u64::to_le_bytes(sequence));
         head[16..20].copy_from_slice(&u32::to_le_bytes(length));
-        let crc = Crc::<u16>::new(&CRC_16_IBM_3740).checksum(&[&salt.to_le_bytes()[..], &head[6..]].concat());
-        head[4..6].copy_from_slice(&crc.to_le_bytes());
+        sign_header(&mut head, Seed::first(0, salt));
         let word = |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().unwrap());
         let (_, image) = life([word(0), word(8), word(16)]);
         let mut memory = Ram::new();
