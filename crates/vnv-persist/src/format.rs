@@ -3,7 +3,7 @@
 use crate::layout::{Layout, Options, RECORD_HEADER};
 use crate::open_error::OpenError;
 use crate::record::{Kind, RecordHeader, read_array, read_record};
-use crate::superblock::{Copies, MARKER, capacity_of, erase_elsewhere, marker, survey};
+use crate::superblock::{Copies, MARKER, capacity_of, erase_elsewhere, marker, survey, write, write_superblock};
 use core::fmt::Debug;
 use core::ops::ControlFlow;
 use vnv_core::{Error, Workspace, engine::zeros};
@@ -78,17 +78,18 @@ where
     if let Some(fault) = device.diagnose().map_err(Error::Device)? {
         return Err(OpenError::Storage(fault));
     }
-    let (marker, superblock) = (marker(layout.epoch), layout.to_superblock());
+    let marker = marker(layout.epoch);
     let order = copies.order(device, &layout)?;
-    let mut erased = false;
+    let (mut is_marked, mut erased) = (order.first_is_marker, false);
     for copy in order.copies {
-        let bytes = if fault!(SuperblockFirst) { &superblock[..] } else { &marker };
-        write_kept(device, layout.superblock(copy), bytes)?;
-        // Without its first copy no other heap is whole.
-        if copy == 0 && !order.second_holds {
+        // Without its first copy no heap of another layout is whole: none may seem so when our second copy goes over it.
+        if is_marked && !order.second_holds && !erased {
             erase_elsewhere(device, &layout)?;
             erased = true;
         }
+        let bytes = if fault!(SuperblockFirst) { &layout.to_superblock()[..] } else { &marker };
+        write_kept(device, layout.superblock(copy), bytes)?;
+        is_marked |= copy == 0;
     }
     if !erased {
         erase_elsewhere(device, &layout)?;
@@ -96,11 +97,8 @@ where
     // From here on everything may be overwritten.
     is_whole(device, &layout, &marker)?;
     write_base(device, &layout)?;
-    // The magic last: with the marker in its place a copy is a marker, whatever stands behind it.
-    let (magic, rest) = superblock.split_at(MARKER);
-    for at in [layout.superblock(0), layout.superblock(1)] {
-        write(device, at + MARKER as u32, rest)?;
-        write(device, at, magic)?;
+    for copy in [0, 1] {
+        write_superblock(device, &layout, copy)?;
     }
     if Copies::read(device, &layout)?.are_both_of(layout.epoch) {
         Ok(layout)
@@ -123,15 +121,6 @@ where
     }
     // Not a marker, for which it could be taken later.
     write_kept(device, layout.last_unit(), &marker.map(|byte| !byte))
-}
-
-/// One write and a sync.
-fn write<D: Device>(device: &mut D, at: u32, bytes: &[u8]) -> Result<(), Error<D::Error>>
-where
-    D::Error: Debug,
-{
-    device.write_gather(at, &[bytes]).map_err(Error::Device)?;
-    device.sync().map_err(Error::Device)
 }
 
 /// One write and a sync, and whether the beginning of what was written is what is read.

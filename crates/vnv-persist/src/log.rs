@@ -18,6 +18,8 @@ pub(crate) struct Log {
     pub half: u8,
     /// End of the last valid record, from the start of storage.
     pub end: u32,
+    /// Nothing is appended to the half any more: behind its end stands what could be taken for a record.
+    pub is_closed: bool,
     /// Sequence of the active half's base: the salt of its records.
     pub base_sequence: u64,
     /// Sequence of the last record of the log.
@@ -96,7 +98,7 @@ impl Log {
         let delta_bytes = deltas.get(..delta_len).unwrap_or_default();
         let length = RECORD_HEADER + (entry_bytes.len() + root_bytes.len() + delta_len) as u32;
         let padded = self.layout.padded(length);
-        if self.end + padded > self.layout.half(self.half) + self.layout.log_half {
+        if self.is_closed || self.end + padded > self.layout.half(self.half) + self.layout.log_half {
             return Ok(false);
         }
         // An old delta must not look like the last one of its object: no tag twice in a half.
@@ -174,6 +176,7 @@ impl Log {
         }
         written?;
         self.half = other;
+        self.is_closed = false;
         self.end = at + self.layout.padded(header.length);
         self.base_sequence = sequence;
         self.sequence = sequence;

@@ -7,6 +7,7 @@ use crate::open_error::{Damage, OpenError, Report};
 use crate::replay::replay;
 use crate::reserve::{Reserves, empty, read_reserves};
 use crate::roots::Roots;
+use crate::superblock::write_superblock;
 use core::fmt::Debug;
 use vnv_alloc::OffsetAllocator;
 use vnv_core::engine::{Collected, Engine};
@@ -84,7 +85,7 @@ where
     engine.chain_free_slots();
     read_types(engine)?;
     if let Some(copy) = repair {
-        engine.device().write_gather(layout.superblock(copy), &[&layout.to_superblock()]).map_err(Error::Device)?;
+        write_superblock(engine.device(), &layout, copy)?;
     }
     // Whoever was to be resumed must not go on: from here on the storage is another program's.
     for reserve in (0..).zip(resume).filter_map(|(reserve, resumes)| resumes.then_some(reserve)) {

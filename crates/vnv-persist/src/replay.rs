@@ -90,6 +90,7 @@ where
         layout,
         half,
         end: start + layout.padded(base.length),
+        is_closed: false,
         base_sequence: base.sequence,
         sequence: base.sequence,
         last: base.sequence,
@@ -120,8 +121,12 @@ where
         log.last = header.sequence;
     }
     engine.set_tag(tag + 1);
-    if !fault!(SkipTailCheck) && is_torn(engine.device(), &log)? {
-        engine.doubt(log.end);
+    if !fault!(SkipTailCheck) {
+        let tail = examine_tail(engine.device(), &log)?;
+        log.is_closed = tail.has_remains;
+        if tail.is_torn {
+            engine.doubt(log.end);
+        }
     }
     Ok(log)
 }
@@ -186,11 +191,21 @@ where
 /// Bytes of a read while the rest of a half is searched.
 const SEARCH_BYTES: usize = 64;
 
-/// Whether the log ends with a record that a cut has torn, whose header is whole: nobody has acknowledged it.
+/// What stands behind the last record of the log.
+#[derive(Default)]
+struct Tail {
+    /// Directly behind it a record that a cut has torn, whose header is whole: nobody has acknowledged it.
+    is_torn: bool,
+    /// Further on, headers of records that are not whole.
+    has_remains: bool,
+}
+
+/// Searches all of the rest of the half.
 ///
-/// A record further on, behind the log's end, means that one before it was destroyed. All of the rest of the half is searched. What
+/// A record further on, behind the log's end, means that one before it was destroyed. What
 /// was torn at the end is at the end itself; older contents of the half have another seed. Bytes of the program's in old deltas may look
-/// like a header: what does not fit its half and the sequences of one is none, and of what does the checksum tells.
+/// like a header: what does not fit its half and the sequences of one is none, and of what does the checksum tells. Directly behind what
+/// is taken for torn a header is enough: nothing was ever written behind a record that was not complete.
 ///
 /// Cost: the rest of the half in reads of 64 bytes. What looks like a record is read too, of that at most as many bytes as the half has;
 /// beyond, which takes records that overlap and no heap writes, the header alone counts.
@@ -198,7 +213,7 @@ const SEARCH_BYTES: usize = 64;
 /// # Errors
 ///
 /// [`Damage::Record`].
-fn is_torn<D: Device>(device: &mut D, log: &Log) -> Result<bool, OpenError<D::Error>>
+fn examine_tail<D: Device>(device: &mut D, log: &Log) -> Result<Tail, OpenError<D::Error>>
 where
     D::Error: Debug,
 {
@@ -206,7 +221,9 @@ where
     let (unit, end) = (log.layout.unit, log.layout.half(log.half) + log.layout.log_half);
     let mut left = log.layout.log_half;
     let mut at = log.end;
-    let mut is_torn = false;
+    let mut tail = Tail::default();
+    // Where the next record would begin if the one that is taken for torn was whole once.
+    let mut next = 0;
     // The last bytes of the read before stand in front: a header may begin there.
     let mut buffer = [0; HEAD + SEARCH_BYTES];
     let mut position = at;
@@ -224,29 +241,31 @@ where
             if at == log.end {
                 // What lies inside of it are the program's bytes.
                 if let Some(torn) = header.filter(|header| header.kind == Kind::Commit && header.length <= end - at) {
-                    is_torn = true;
+                    tail.is_torn = true;
                     step = log.layout.padded(torn.length);
+                    next = at + step;
                 }
             } else if let Some(header) = header.filter(|header| may_follow(header, log) && header.length <= end - at) {
-                let is_sound = match left.checked_sub(header.length) {
-                    Some(rest) => {
+                let follows = match left.checked_sub(header.length) {
+                    Some(rest) if at != next => {
                         left = rest;
                         read_record(device, seed, end - at)?.is_some()
                     }
-                    None => true,
+                    _ => true,
                 };
-                if is_sound {
+                if follows {
                     return Err(OpenError::Damaged(Damage::Record));
                 }
                 if fault!(ShortTailScan) {
-                    return Ok(is_torn);
+                    return Ok(tail);
                 }
+                tail.has_remains = true;
             }
             at += step;
         }
         buffer.copy_within(take as usize.., 0);
     }
-    Ok(is_torn)
+    Ok(tail)
 }
 
 /// Whether a record with this header, if it is one of the log's half, stands behind one that is missing.

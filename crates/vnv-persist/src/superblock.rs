@@ -235,16 +235,22 @@ impl Copies {
         Ok(if fault!(KeepEpoch) { newest } else { newest.and_then(|newest| newest.checked_add(1)) })
     }
 
-    /// How markers go over them: last over what, torn, would leave nothing that is whole.
+    /// How markers go over them: last over what, torn, would leave nothing that is whole; a marker keeps more than a superblock, since it is to
+    /// be formatted in any case.
     pub fn order<D: Device>(self, device: &mut D, layout: &Layout) -> Result<Order, Error<D::Error>>
     where
         D::Error: Debug,
     {
-        let (first, second) = (self.first.is_whole(), self.second.is_whole());
+        let worth = |copy: Superblock| match copy {
+            Superblock::Marker { .. } => 2,
+            copy => u8::from(copy.is_whole()),
+        };
+        let (first, second) = (worth(self.first), worth(self.second));
         // A heap of another layout, whose second copy stands elsewhere, is whole without the first one, and not with our second one inside.
-        let first_goes = if second { !first } else { elsewhere(device, layout, layout.row())?.is_some() };
+        let first_goes =
+            first < second || first < 2 && second == 0 && elsewhere(device, layout, layout.row())?.is_some();
         let copies = if first_goes != fault!(SpoilSoundCopy) { [0, 1] } else { [1, 0] };
-        Ok(Order { copies, second_holds: second })
+        Ok(Order { copies, first_is_marker: first == 2, second_holds: second != 0 })
     }
 }
 
@@ -252,6 +258,8 @@ impl Copies {
 pub(crate) struct Order {
     /// The copies, the one that is overwritten first in front.
     pub copies: [u32; 2],
+    /// The first copy is a marker already.
+    pub first_is_marker: bool,
     /// A heap of the program's layout may be whole as long as the second copy is.
     pub second_holds: bool,
 }
@@ -278,11 +286,31 @@ where
     for at in second_copies(layout.capacity()).filter(|at| *at != layout.superblock(1)) {
         let bytes: [u8; SUPERBLOCK] = read_array(device, at)?;
         if bytes.starts_with(&MAGIC) || matches!(looks_of(&bytes), Looks::Is(Superblock::Marker { .. })) {
-            device.write_gather(at, &[&[0; MARKER]]).map_err(Error::Device)?;
-            device.sync().map_err(Error::Device)?;
+            write(device, at, &[0; MARKER])?;
         }
     }
     Ok(())
+}
+
+/// One write and a sync.
+pub(crate) fn write<D: Device>(device: &mut D, at: u32, bytes: &[u8]) -> Result<(), Error<D::Error>>
+where
+    D::Error: Debug,
+{
+    device.write_gather(at, &[bytes]).map_err(Error::Device)?;
+    device.sync().map_err(Error::Device)
+}
+
+/// Writes a copy: its magic last. Until then it is what its first bytes say, a marker or nothing, whatever stands behind them: of an older superblock
+/// of this layout only the epoch and the checksum differ, and a cut between them would bring it back.
+pub(crate) fn write_superblock<D: Device>(device: &mut D, layout: &Layout, copy: u32) -> Result<(), Error<D::Error>>
+where
+    D::Error: Debug,
+{
+    let (at, bytes) = (layout.superblock(copy), layout.to_superblock());
+    let (magic, rest) = bytes.split_at(MAGIC.len());
+    write(device, at + MAGIC.len() as u32, rest)?;
+    write(device, at, magic)
 }
 
 /// The layout of the heap on a device, with its epoch, and the copy of the superblock that has to be repaired.

@@ -175,11 +175,11 @@ impl Life {
             harm.apply(&mut image, self.records[*record], self.row as usize);
         }
         let first = harms[0].0;
-        let visible = |record: usize| {
-            let harm = harms.iter().find(|(harmed, _)| *harmed == record);
-            harm.is_none_or(|(_, harm)| harm.leaves_header())
-        };
-        let is_told = (first + 1..self.records.len()).any(visible);
+        let harm_of = |record: usize| harms.iter().find(|(harmed, _)| *harmed == record).map(|(_, harm)| *harm);
+        let has_header = |record: usize| harm_of(record).is_none_or(Harm::leaves_header);
+        // A whole record behind it tells, and of what stands directly behind it the header, if its own says where that is.
+        let is_followed = (first + 1..self.records.len()).any(|record| harm_of(record).is_none());
+        let is_told = is_followed || first + 1 < self.records.len() && has_header(first) && has_header(first + 1);
         let result = if is_told { self.is_told(image) } else { self.goes_on(&image, first) };
         found.count(if is_told { "told" } else { "the state before" });
         found.check(result, || format!("{}, {harms:?}", self.name));

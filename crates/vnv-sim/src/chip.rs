@@ -23,7 +23,7 @@ const WAKE: u8 = 0xAB;
 const WRITE_PROTECT_ENABLE: u8 = 0x80;
 const WRITE_ENABLE_LATCH: u8 = 0x02;
 /// The bits of the status register that WRSR changes and that survive power-off.
-const NON_VOLATILE: u8 = 0xFC;
+pub(crate) const NON_VOLATILE: u8 = 0xFC;
 
 /// What the part is doing in the running frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

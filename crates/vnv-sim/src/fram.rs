@@ -8,7 +8,7 @@ use embedded_hal::{delay, digital, spi};
 use vnv_storage::Part;
 
 use crate::bus_counters::BusCounters;
-use crate::chip::{Chip, Power};
+use crate::chip::{Chip, NON_VOLATILE, Power};
 use crate::tear::Tear;
 use crate::violation::Violation;
 
@@ -58,6 +58,8 @@ struct Wires {
     pin_fault: Option<u64>,
     /// The level at which MISO is stuck, and for how many bytes more.
     stuck: Option<(bool, u64)>,
+    /// Nothing is connected, and the level of MISO then.
+    absent: Option<bool>,
 }
 
 impl Fram {
@@ -78,11 +80,38 @@ impl Fram {
                 bus_fault: None,
                 pin_fault: None,
                 stuck: None,
+                absent: None,
             })),
         }
     }
 
-    /// The description of the part.
+    /// A part that is smaller than `described`: it has `bytes` bytes, ignores the address bits above them, and rolls
+    /// over. It holds as much of `image`; bytes that it lacks are zero. Drive it with `described`.
+    ///
+    /// ```
+    /// use vnv_sim::Fram;
+    /// use vnv_storage::embedded_storage::Storage as _;
+    /// use vnv_storage::{AddressWidth, OwnedSpiFram, Part};
+    ///
+    /// const DESCRIBED: Part = Part::new("64K", 64 * 1024, AddressWidth::Two);
+    /// let model = Fram::with_real_capacity(DESCRIBED, Vec::new(), 32 * 1024);
+    /// let mut fram = OwnedSpiFram::without_probe(model.bus(), model.chip_select(), DESCRIBED);
+    /// fram.write(32 * 1024 + 1, &[7]).unwrap();
+    /// assert_eq!(model.image()[1], 7);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If `bytes` is 0 or beyond the capacity that is described.
+    #[must_use]
+    pub fn with_real_capacity(described: Part, image: Vec<u8>, bytes: u32) -> Self {
+        assert!((1..=described.capacity).contains(&bytes), "a smaller part has 1 byte to {}", described.capacity);
+        let mut real = described;
+        real.capacity = bytes;
+        Self::from_image(real, image)
+    }
+
+    /// The description of the part, with its real capacity.
     #[must_use]
     pub fn part(&self) -> Part {
         self.chip().part
@@ -112,6 +141,10 @@ impl Fram {
         self.chip().cycle_clocks = clocks;
     }
 
+    fn is_absent(&self) -> bool {
+        self.wires.borrow().absent.is_some()
+    }
+
     fn chip(&self) -> RefMut<'_, Chip> {
         RefMut::map(self.wires.borrow_mut(), |wires| &mut wires.chip)
     }
@@ -131,7 +164,8 @@ impl Fram {
         self.chip().cut = Some(n);
     }
 
-    /// Turns power on again: WEL is clear, chip select high, no cycle runs and nothing sleeps, cuts and injections that have not happened are disarmed.
+    /// Turns power on again: WEL is clear, chip select high, no cycle runs and nothing sleeps, cuts and injections
+    /// that have not happened are disarmed. A part that is [absent](Fram::set_absent) stays it.
     pub fn power_on(&self) {
         let mut wires = self.wires.borrow_mut();
         wires.chip.power_on();
@@ -145,6 +179,30 @@ impl Fram {
     #[must_use]
     pub fn is_powered(&self) -> bool {
         self.chip().power == Power::On
+    }
+
+    /// Disconnects the part: what is sent reaches nobody, and MISO has the level that is given (high where it is
+    /// pulled up, or floats). `None` connects it again.
+    pub fn set_absent(&self, miso_high: Option<bool>) {
+        self.wires.borrow_mut().absent = miso_high;
+    }
+
+    /// Sets the non-volatile bits of the status register (7 to 2), as an earlier life may have left them: block
+    /// protection, 04h (upper quarter), 08h (upper half) or 0Ch (all), and WPEN, 80h. No frame, no write cycle.
+    pub fn set_status(&self, bits: u8) {
+        let mut chip = self.chip();
+        chip.status = chip.status & !NON_VOLATILE | bits & NON_VOLATILE;
+    }
+
+    /// Puts the part to sleep, as an earlier life may have left it. Nothing happens to a part without a sleep mode.
+    pub fn fall_asleep(&self) {
+        self.chip().fall_asleep();
+    }
+
+    /// Whether the part sleeps.
+    #[must_use]
+    pub fn is_asleep(&self) -> bool {
+        self.chip().is_asleep()
     }
 
     /// Sets the WP pin; it is high without.
@@ -185,6 +243,9 @@ impl Fram {
     ///
     /// [`BusError::PowerLost`].
     pub fn clock_bits(&self, mosi: u8, bits: u8) -> Result<(), BusError> {
+        if self.is_absent() {
+            return Ok(());
+        }
         let mut chip = self.chip();
         for index in 0..bits.min(8) {
             chip.bit(mosi << index & 0x80 != 0, None).ok_or(BusError::PowerLost)?;
@@ -198,6 +259,9 @@ impl Fram {
     ///
     /// [`BusError::PowerLost`].
     pub fn clock_bit_of(&self, mosi: u8, index: u8) -> Result<(), BusError> {
+        if self.is_absent() {
+            return Ok(());
+        }
         let bit = mosi << index.min(7) & 0x80 != 0;
         self.chip().bit(bit, Some(mosi)).map(|_| ()).ok_or(BusError::PowerLost)
     }
@@ -313,6 +377,9 @@ impl SimBus {
             None => {}
         }
         wires.unflushed = true;
+        if let Some(high) = wires.absent {
+            return Ok(if high { 0xFF } else { 0x00 });
+        }
         let miso = wires.chip.byte(mosi).ok_or(BusError::PowerLost)?;
         match &mut wires.stuck {
             Some((high, left)) if *left > 0 => {
@@ -378,7 +445,7 @@ impl SimChipSelect {
             wires.unflushed = false;
             wires.chip.violations.push(Violation::NotFlushed);
         }
-        if change(&mut wires.chip) { Ok(()) } else { Err(BusError::PowerLost) }
+        if wires.absent.is_some() || change(&mut wires.chip) { Ok(()) } else { Err(BusError::PowerLost) }
     }
 }
 

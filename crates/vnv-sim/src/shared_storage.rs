@@ -4,7 +4,7 @@ use std::cell::{Ref, RefCell, RefMut};
 use std::rc::Rc;
 
 use embedded_storage::{ReadStorage, Storage};
-use vnv_storage::{Device, Pieces};
+use vnv_storage::{Device, Pieces, StorageFault};
 
 use crate::tear_storage::{TearError, TearStorage};
 
@@ -91,6 +91,9 @@ impl Device for SharedStorage {
         stop: &mut dyn FnMut() -> bool,
     ) -> Result<u32, TearError> {
         self.borrow_mut().read_abortable(offset, bytes, stop)
+    }
+    fn diagnose(&mut self) -> Result<Option<StorageFault>, TearError> {
+        self.borrow_mut().diagnose()
     }
     fn sync(&mut self) -> Result<(), TearError> {
         self.borrow_mut().sync()

@@ -1,12 +1,16 @@
 //! A device at the level of reads and writes whose power can be cut at any byte.
 
 use core::fmt;
+use core::ops::{ControlFlow, Range};
 
-use core::ops::ControlFlow;
 use embedded_storage::{ReadStorage, Storage};
-use vnv_storage::{Device, Pieces};
+use vnv_storage::{Device, Pieces, StorageFault};
 
 use crate::tear::{Tear, row_of};
+
+mod unfit;
+
+use unfit::Unfit;
 
 /// What a [`TearStorage`] was asked to do since it was made or [`reset_counters`](TearStorage::reset_counters) was
 /// called.
@@ -93,6 +97,8 @@ pub struct TearStorage {
     chunk: usize,
     counters: Counters,
     row_writes: Vec<u32>,
+    /// What keeps the memory from storing what it is told to.
+    unfit: Unfit,
 }
 
 impl TearStorage {
@@ -127,6 +133,7 @@ impl TearStorage {
             chunk: 64,
             counters: Counters::default(),
             row_writes: vec![0; rows],
+            unfit: Unfit::default(),
         }
     }
 
@@ -205,8 +212,11 @@ impl TearStorage {
     /// Fifth rung: a write that nobody asked for. It is not counted, and works with power off. Bytes beyond the end
     /// of the memory are ignored.
     pub fn stray_write(&mut self, offset: u32, bytes: &[u8]) {
+        let before = self.unfit.before(&self.memory);
         let target = self.memory.iter_mut().skip(offset as usize);
         target.zip(bytes).for_each(|(byte, new)| *byte = *new);
+        let end = (offset as usize).saturating_add(bytes.len()).min(self.memory.len());
+        self.settle(before, (offset as usize).min(end)..end);
     }
 
     /// The content.
@@ -284,16 +294,19 @@ impl TearStorage {
             None => length,
         };
         let cut = self.write_cut.and_then(|left| usize::try_from(left).ok()).filter(|left| *left < reached);
+        let before_write = self.unfit.before(&self.memory);
         if let Some(stored) = cut {
             let data: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).take(reached).collect();
             let before = self.memory[row_of(start + stored, self.row_size, self.memory.len())].to_vec();
             self.store(start, slices, stored);
             self.tear.write(&mut self.memory, self.row_size, start + stored, &before, &data[stored..]);
+            self.settle(before_write, start..start + stored);
             self.powered = false;
             self.write_cut = None;
             return Err(TearError::PowerLost);
         }
         self.store(start, slices, reached);
+        self.settle(before_write, start..start + reached);
         match fault {
             Some(WriteFault::Fail(_)) => Err(TearError::Bus),
             _ => Ok(()),
@@ -344,7 +357,9 @@ impl ReadStorage for TearStorage {
             match usize::try_from(*left).ok().filter(|left| *left < bytes.len()) {
                 Some(read) => {
                     self.counters.bytes_read += read as u64;
+                    let before = self.unfit.before(&self.memory);
                     self.tear.read(&mut self.memory, self.row_size, start + read);
+                    self.settle(before, 0..0);
                     self.powered = false;
                     self.read_cut = None;
                     return Err(TearError::PowerLost);
@@ -423,6 +438,14 @@ impl Device for TearStorage {
         }
         self.read(offset, &mut bytes[..length])?;
         Ok(length as u32)
+    }
+
+    /// Nothing, or what [`set_diagnosis`](TearStorage::set_diagnosis) says.
+    fn diagnose(&mut self) -> Result<Option<StorageFault>, TearError> {
+        if !self.powered {
+            return Err(TearError::PowerLost);
+        }
+        Ok(self.unfit.diagnosis)
     }
 
     fn sync(&mut self) -> Result<(), TearError> {

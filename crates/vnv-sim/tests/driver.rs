@@ -8,7 +8,7 @@ use embedded_hal_bus::spi::{CriticalSectionDevice, ExclusiveDevice, NoDelay, Ref
 use proptest::prelude::*;
 use vnv_sim::{BusError, Fram, Tear};
 use vnv_storage::embedded_storage::{ReadStorage as _, Storage as _};
-use vnv_storage::{BlockProtect, Device, Error, OwnedSpiFram, Part, ProbeError, SpiFram, StatusError};
+use vnv_storage::{BlockProtect, Device, Error, OwnedSpiFram, Part, ProbeError, SpiFram, StatusError, StorageFault};
 
 /// Adds up the waits.
 #[derive(Default)]
@@ -187,7 +187,7 @@ fn probe_knows_the_right_part_the_wrong_one_and_none() {
     let nameless = Part::new("nameless", 8192, vnv_storage::AddressWidth::Two);
     let model = Fram::new(nameless);
     let absent = OwnedSpiFram::new(model.bus(), model.chip_select(), Part::MB85RS64V, &mut Waited::default());
-    assert_eq!(absent.unwrap_err(), ProbeError::Absent);
+    assert_eq!(absent.unwrap_err(), ProbeError::Storage(StorageFault::Absent));
     OwnedSpiFram::new(model.bus(), model.chip_select(), nameless, &mut Waited::default()).unwrap();
 }
 

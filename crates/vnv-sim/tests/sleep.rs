@@ -7,7 +7,7 @@ use embedded_hal::spi::SpiBus as _;
 use embedded_hal_bus::spi::ExclusiveDevice;
 use vnv_sim::{Fram, Violation};
 use vnv_storage::embedded_storage::{ReadStorage as _, Storage as _};
-use vnv_storage::{Device as _, Error, OwnedSpiFram, Part, ProbeError, SleepError, SpiFram};
+use vnv_storage::{Device as _, Error, OwnedSpiFram, Part, SleepError, SpiFram};
 
 const SLEEPERS: [Part; 3] = [Part::MB85RS2MT, Part::CY15B104Q, Part::MR25H40];
 
@@ -33,7 +33,6 @@ fn a_part_sleeps_and_wakes_with_its_content() {
         model.reset_counters();
         assert_eq!(driver.read(0x1_2345, &mut [0; 4]), Err(Error::Asleep));
         assert_eq!(driver.write(0, &[1]), Err(Error::Asleep));
-        assert_eq!(driver.probe(&mut model.delay()), Err(ProbeError::Access(Error::Asleep)));
         assert_eq!(model.counters().frames, 0, "and nothing was sent");
         driver.wake(&mut model.delay()).unwrap();
         let mut bytes = [0; 4];
@@ -43,25 +42,55 @@ fn a_part_sleeps_and_wakes_with_its_content() {
         driver.wake(&mut model.delay()).unwrap();
         driver.sync().unwrap();
         assert_eq!((model.image()[0], model.violations()), (1, vec![]), "waking twice is harmless");
+        driver.sleep().unwrap();
+        driver.probe(&mut model.delay()).unwrap();
+        assert_eq!((driver.write(0, &[2]), model.violations()), (Ok(()), vec![]), "a probe wakes");
     }
 }
 
 #[test]
-fn a_controller_that_starts_again_wakes_the_part_first() {
+fn a_controller_that_starts_again_finds_a_part_that_was_left_asleep() {
     for part in SLEEPERS {
-        let model = Fram::new(part);
-        OwnedSpiFram::without_probe(model.bus(), model.chip_select(), part).sleep().unwrap();
+        let model = Fram::from_image(part, b"kept".to_vec());
+        let mut bytes = [0; 4];
+        model.fall_asleep();
+        assert!(model.is_asleep());
+        let mut driver = OwnedSpiFram::new(model.bus(), model.chip_select(), part, &mut model.delay()).unwrap();
+        driver.read(0, &mut bytes).unwrap();
+        assert_eq!(&bytes, b"kept", "{}", part.name);
+
+        model.fall_asleep();
         let spi = ExclusiveDevice::new_no_delay(model.bus(), model.chip_select()).unwrap();
-        let mut driver = SpiFram::without_probe(spi, part);
-        driver.wake(&mut model.delay()).unwrap();
-        driver.probe(&mut model.delay()).unwrap();
-        assert_eq!(model.take_violations(), []);
-        // And the one that does not is told.
-        driver.sleep().unwrap();
-        let probed = OwnedSpiFram::new(model.bus(), model.chip_select(), part, &mut model.delay());
-        assert_eq!(probed.unwrap_err(), ProbeError::Absent);
+        let mut shared = SpiFram::new(spi, part, &mut model.delay()).unwrap();
+        shared.read(0, &mut bytes).unwrap();
+        assert_eq!((&bytes, model.violations()), (b"kept", vec![]), "{}", part.name);
+
+        // Without a probe it is up to the program.
+        model.fall_asleep();
+        let mut careless = OwnedSpiFram::without_probe(model.bus(), model.chip_select(), part);
+        careless.read(0, &mut bytes).unwrap();
+        assert_eq!(bytes, [0xFF; 4]);
         assert!(model.take_violations().contains(&Violation::Asleep));
     }
+}
+
+#[test]
+fn a_controller_that_starts_while_the_part_recovers_disturbs_nothing() {
+    for part in [Part::MB85RS2MT, Part::CY15B104Q] {
+        let model = Fram::new(part);
+        model.fall_asleep();
+        // The last thing that the life before has done.
+        frame(&model, &[0x05], 0);
+        OwnedSpiFram::new(model.bus(), model.chip_select(), part, &mut model.delay()).unwrap();
+        assert_eq!(model.violations(), [], "{}", part.name);
+    }
+}
+
+#[test]
+fn a_part_without_a_sleep_mode_does_not_fall_asleep() {
+    let model = Fram::new(Part::MB85RS64V);
+    model.fall_asleep();
+    assert!(!model.is_asleep());
 }
 
 #[test]

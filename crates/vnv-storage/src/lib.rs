@@ -18,6 +18,6 @@ pub use embedded_storage;
 pub use file::{FileError, FileStorage};
 pub use ram::{RamError, RamStorage};
 pub use spi::{
-    AddressWidth, BlockProtect, Error, Fram, Header, Owned, OwnedSpiFram, Part, ProbeError, Shared, SleepError,
-    SleepMode, SpiFram, Status, StatusError, Stop, Transport, WakeUp,
+    AddressWidth, BlockProtect, Error, Fram, Header, Owned, OwnedSpiFram, Part, PartError, ProbeError, Shared,
+    SleepError, SleepMode, SpiFram, Status, StatusError, Stop, Transport, WakeUp,
 };

@@ -1,6 +1,5 @@
 //! The whole conversation of each operation on a bus of its own, byte by byte.
 
-use embedded_hal_mock::eh1::delay::NoopDelay;
 use embedded_hal_mock::eh1::digital::{Mock as Pin, State, Transaction as Edge};
 use embedded_hal_mock::eh1::spi::{Mock, Transaction};
 use vnv_storage::embedded_storage::{ReadStorage as _, Storage as _};
@@ -86,14 +85,4 @@ fn nothing_is_sent_for_empty_or_refused_accesses() {
         assert_eq!(fram.read(8192, &mut [0]), Err(Error::OutOfBounds));
         assert_eq!(fram.write(8191, &[0; 2]), Err(Error::OutOfBounds));
     });
-}
-
-#[test]
-fn new_raises_chip_select_before_anything_else() {
-    let edges = [Edge::set(State::High), Edge::set(State::Low), Edge::set(State::High)];
-    let mut bus = Mock::new(&frame(&[&[0x9F]], &[0x04, 0x7F, 0x03, 0x02]));
-    let mut pin = Pin::new(&edges);
-    OwnedSpiFram::new(&mut bus, &mut pin, Part::MB85RS64V, &mut NoopDelay::new()).unwrap();
-    bus.done();
-    pin.done();
 }

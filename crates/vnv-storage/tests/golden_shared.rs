@@ -1,9 +1,8 @@
 //! The whole conversation of each operation behind an `SpiDevice`, byte by byte.
 
-use embedded_hal_mock::eh1::delay::NoopDelay;
 use embedded_hal_mock::eh1::spi::{Mock, Transaction};
 use vnv_storage::embedded_storage::{ReadStorage as _, Storage as _};
-use vnv_storage::{AddressWidth, BlockProtect, Device as _, Error, Part, ProbeError, SpiFram, StatusError};
+use vnv_storage::{BlockProtect, Device as _, Error, Part, SpiFram, StatusError};
 
 /// One frame: what is written, in pieces, and what is read.
 fn frame(written: &[&[u8]], read: &[u8]) -> Vec<Transaction<u8>> {
@@ -110,29 +109,4 @@ fn status_and_protection() {
     check(Part::MB85RS64V, &protect(0x44), |fram| fram.set_block_protect(quarter)).unwrap();
     let refused = check(Part::MB85RS64V, &protect(0x40), |fram| fram.set_block_protect(quarter));
     assert!(matches!(refused, Err(StatusError::Refused { found }) if found.bits() == 0x40));
-}
-
-#[test]
-fn probe_by_id() {
-    let probe =
-        |id: [u8; 4]| check(Part::MB85RS64V, &[frame(&[&[0x9F]], &id)], |fram| fram.probe(&mut NoopDelay::new()));
-    assert_eq!(probe([0x04, 0x7F, 0x03, 0x02]), Ok(()));
-    assert_eq!(probe([0xFF; 4]), Err(ProbeError::Absent));
-    assert_eq!(probe([0x00; 4]), Err(ProbeError::Absent));
-    let (expected, found) = ([0x04, 0x7F, 0x03, 0x02], [0x04, 0x7F, 0x28, 0x03]);
-    assert_eq!(probe(found), Err(ProbeError::WrongPart { expected, found }));
-}
-
-#[test]
-fn probe_by_the_write_enable_latch() {
-    let part = Part::new("without id", 16 * 1024, AddressWidth::Two);
-    let probe = |set: u8, clear: u8| {
-        let frames =
-            [frame(&[&[0x06]], &[]), frame(&[&[0x05]], &[set]), frame(&[&[0x04]], &[]), frame(&[&[0x05]], &[clear])];
-        check(part, &frames, |fram| fram.probe(&mut NoopDelay::new()))
-    };
-    assert_eq!(probe(0x02, 0x00), Ok(()));
-    assert_eq!(probe(0xFF, 0xFF), Err(ProbeError::Absent));
-    assert_eq!(probe(0x00, 0x00), Err(ProbeError::Absent));
-    assert_eq!(probe(0x02, 0x02), Err(ProbeError::NoWriteEnable));
 }

@@ -84,6 +84,15 @@ impl Chip {
         }
     }
 
+    /// As SLEEP does, if the part has a sleep mode.
+    pub(crate) fn fall_asleep(&mut self) {
+        self.asleep = self.part.sleep.is_some();
+    }
+
+    pub(crate) fn is_asleep(&self) -> bool {
+        self.asleep
+    }
+
     /// WAKE behind its opcode.
     pub(super) fn wake(&mut self) {
         if let Some(mode) = self.part.sleep.filter(|_| self.asleep) {

@@ -8,7 +8,7 @@ use super::protocol::{READ, WRITE, addressed};
 use super::ready::State;
 use super::{Error, Part, Stop, Transport};
 use crate::device::{in_stages, write_staged};
-use crate::{Device, Pieces, bounds};
+use crate::{Device, Pieces, StorageFault, bounds};
 
 /// An SPI FRAM, MRAM or EEPROM part; see [`SpiFram`](super::SpiFram) for a shared bus and [`OwnedSpiFram`](super::OwnedSpiFram) for
 /// one of its own.
@@ -28,8 +28,8 @@ use crate::{Device, Pieces, bounds};
 /// behind the last page, but before the next access or in [`sync`](Device::sync), with RDSR frames of 2 bytes until WIP
 /// is 0; the processor is free meanwhile. After [`Part::max_polls`] of them it gives up with [`Error::Busy`].
 ///
-/// A write to a block that the part protects is dropped by the part without an error: ask
-/// [`block_protect`](Fram::block_protect) once where a part has had another life before.
+/// A write to a block that the part protects is dropped by the part without an error: [`probe`](Fram::probe) and
+/// [`diagnose`](Device::diagnose) refuse a part with such a block.
 #[derive(Debug)]
 pub struct Fram<T> {
     pub(super) transport: T,
@@ -40,8 +40,10 @@ pub struct Fram<T> {
 impl<T> Fram<T> {
     /// A driver of `part` over `transport`, without any bus traffic. The part has been powered for
     /// [`Part::power_up_us`] already, or [`probe`](Fram::probe) is called first.
+    ///
+    /// If the description contradicts itself, every access fails with [`Error::Contradiction`] and sends nothing.
     pub const fn from_transport(transport: T, part: Part) -> Self {
-        Self { transport, part, state: State::unknown(&part) }
+        Self { transport, part, state: State::first(&part) }
     }
 
     /// Ends the driver and returns the transport.
@@ -215,6 +217,13 @@ impl<T: Transport> Device for Fram<T> {
         }
         self.ready()?;
         self.transport.read(&addressed(READ, &self.part, offset), bytes, Some(stop))
+    }
+
+    /// Four frames, 6 bytes (WREN, RDSR, WRDI, RDSR), on an EEPROM after the end of a write cycle: WREN must set WEL
+    /// and WRDI clear it, else [`StorageFault::Absent`], and no block protection may be set, else
+    /// [`StorageFault::Protected`].
+    fn diagnose(&mut self) -> Result<Option<StorageFault>, Self::Error> {
+        Ok(self.check_writable()?.err().map(|unwilling| unwilling.fault()))
     }
 
     /// Nothing on FRAM and MRAM; on an EEPROM RDSR frames until the last write cycle has ended.

@@ -2,7 +2,8 @@
 
 use core::fmt;
 
-use super::Status;
+use super::{PartError, Status};
+use crate::StorageFault;
 
 /// Why a read or a write failed. `B` is the error of the bus, `P` of the chip select pin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub enum Error<B, P> {
     Busy,
     /// The part [sleeps](super::Fram::sleep); nothing was sent. [Wake](super::Fram::wake) it first.
     Asleep,
+    /// The description of the part contradicts itself, [`Part::check`](super::Part::check) says how; nothing was sent.
+    Contradiction,
 }
 
 /// Why a part was not accepted.
@@ -27,10 +30,14 @@ pub enum Error<B, P> {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum ProbeError<B, P> {
-    /// The bus or the pin failed.
+    /// The bus or the pin failed, or the part stayed busy.
     Access(Error<B, P>),
-    /// Nobody answers: all bits of the answer are the same. Look at power, wiring and chip select.
-    Absent,
+    /// The description of the part contradicts itself; nothing was sent.
+    Part(PartError),
+    /// The part would not keep what is written to it: [`StorageFault::Absent`] if nobody answers (all bits of the
+    /// answer are the same), [`StorageFault::Protected`] if a block protection is set, [`StorageFault::Smaller`] if it
+    /// rolls over below the capacity that it was described with.
+    Storage(StorageFault),
     /// Another part answers.
     WrongPart {
         /// The id that the part should have.
@@ -38,7 +45,8 @@ pub enum ProbeError<B, P> {
         /// The id that it has.
         found: [u8; 4],
     },
-    /// A part without id does not set WEL by WREN and clear it by WRDI.
+    /// The part does not set WEL by WREN and clear it by WRDI: it cannot be written. Its WP pin, where that one holds
+    /// the latch too, or the wire to its data input.
     NoWriteEnable,
 }
 
@@ -79,6 +87,12 @@ impl<B, P> From<Error<B, P>> for ProbeError<B, P> {
     }
 }
 
+impl<B, P> From<StorageFault> for ProbeError<B, P> {
+    fn from(fault: StorageFault) -> Self {
+        Self::Storage(fault)
+    }
+}
+
 impl<B, P> From<Error<B, P>> for StatusError<B, P> {
     fn from(error: Error<B, P>) -> Self {
         Self::Access(error)
@@ -92,7 +106,10 @@ impl<B: fmt::Debug, P: fmt::Debug> fmt::Display for Error<B, P> {
             Self::ChipSelect(error) => write!(formatter, "chip select failed: {error:?}"),
             Self::OutOfBounds => formatter.write_str("access beyond the end of the device"),
             Self::Busy => formatter.write_str("the part does not end its write cycle"),
-            Self::Asleep => formatter.write_str("the part sleeps"),
+            Self::Asleep => formatter.write_str("the part sleeps: wake it first"),
+            Self::Contradiction => {
+                formatter.write_str("the description of the part contradicts itself: `Part::check` says how")
+            }
         }
     }
 }
@@ -101,11 +118,15 @@ impl<B: fmt::Debug, P: fmt::Debug> fmt::Display for ProbeError<B, P> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Access(error) => error.fmt(formatter),
-            Self::Absent => formatter.write_str("no part answers"),
+            Self::Part(error) => error.fmt(formatter),
+            Self::Storage(fault) => fault.fmt(formatter),
             Self::WrongPart { expected, found } => {
                 write!(formatter, "the part has the id {found:02X?} instead of {expected:02X?}")
             }
-            Self::NoWriteEnable => formatter.write_str("the part does not obey WREN and WRDI"),
+            Self::NoWriteEnable => formatter.write_str(
+                "the part does not obey WREN and WRDI, so it cannot be written: look at its WP pin and at the wire to \
+                 its data input",
+            ),
         }
     }
 }

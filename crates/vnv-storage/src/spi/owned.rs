@@ -31,7 +31,8 @@ pub struct Owned<BUS, CS> {
 pub type OwnedSpiFram<BUS, CS> = Fram<Owned<BUS, CS>>;
 
 impl<BUS: SpiBus, CS: OutputPin> Fram<Owned<BUS, CS>> {
-    /// Makes chip select high, waits for the part to be ready and [probes](Fram::probe) it.
+    /// Makes chip select high, waits for the part to be ready, wakes it and [probes](Fram::probe) it; see there for
+    /// the cost.
     ///
     /// On an error `bus` and `chip_select` are dropped; hand in a `&mut` of them to keep them.
     ///
@@ -49,8 +50,9 @@ impl<BUS: SpiBus, CS: OutputPin> Fram<Owned<BUS, CS>> {
         Ok(fram)
     }
 
-    /// A driver that believes that `part` is there, has been powered for [`Part::power_up_us`], and that chip select is high. No bus
-    /// traffic.
+    /// A driver that believes that `part` is there, awake, has been powered for [`Part::power_up_us`], and that chip
+    /// select is high. No bus traffic. For a part that [`probe`](Fram::probe) refuses, to clear its protection for
+    /// example; if the description contradicts itself, every access fails with [`Error::Contradiction`].
     pub const fn without_probe(bus: BUS, chip_select: CS, part: Part) -> Self {
         Self::from_transport(Owned { bus, chip_select, chunk_size: CHUNK_SIZE }, part)
     }

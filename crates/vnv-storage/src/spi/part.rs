@@ -1,5 +1,7 @@
 //! The parts, described by data.
 
+use super::PartError;
+
 /// Number of address bytes that follow the opcode of READ and WRITE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -8,6 +10,17 @@ pub enum AddressWidth {
     Two,
     /// 24-bit addresses: parts of up to 16 MiB.
     Three,
+}
+
+impl AddressWidth {
+    /// Bytes that addresses of this width tell apart: 64 KiB or 16 MiB.
+    #[must_use]
+    pub const fn reach(self) -> u32 {
+        match self {
+            Self::Two => 1 << 16,
+            Self::Three => 1 << 24,
+        }
+    }
 }
 
 /// What wakes a part that sleeps.
@@ -44,6 +57,30 @@ pub struct SleepMode {
 /// assert_eq!(SECOND_SOURCE.capacity, 32_768);
 /// assert_eq!(SECOND_SOURCE.row_size, 8);
 /// ```
+///
+/// A description that contradicts itself does not compile in a `const`; see [`PartError`] for what is checked. 128 KiB
+/// are beyond two address bytes:
+///
+/// ```compile_fail
+/// # use vnv_storage::{AddressWidth, Part};
+/// const PART: Part = Part::new("128K", 128 * 1024, AddressWidth::Two);
+/// ```
+///
+/// 32 MiB are beyond three, and 0 bytes are no part:
+///
+/// ```compile_fail
+/// # use vnv_storage::{AddressWidth, Part};
+/// const PART: Part = Part::new("32M", 32 * 1024 * 1024, AddressWidth::Three);
+/// ```
+///
+/// ```compile_fail
+/// # use vnv_storage::{AddressWidth, Part};
+/// const PART: Part = Part::new("nothing", 0, AddressWidth::Two);
+/// ```
+///
+/// The fields can be changed by hand. [`check`](Part::check) says whether the result is still a part, and every
+/// driver asks it: [`Fram::probe`](super::Fram::probe) refuses a contradictory part, and so does every access of a
+/// driver that was made without it, before anything is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -58,7 +95,8 @@ pub struct Part {
     pub address_width: AddressWidth,
     /// Whether WEL stays set after WRITE and WRSR. The driver sends WREN before each of them in any case.
     pub write_enable_survives_write: bool,
-    /// Bytes that may be damaged together by a torn write: a power of two.
+    /// Bytes that may be damaged together by a torn write: a power of two, at least [`page_size`](Part::page_size),
+    /// and a divisor of the capacity.
     pub row_size: u32,
     /// Highest clock in Hz, to configure the bus with: over the whole supply range of the part, unless its constant says
     /// otherwise.
@@ -68,7 +106,8 @@ pub struct Part {
     /// Of an EEPROM: the bytes that one WRITE can store, a power of two; a longer one wraps inside its page. `None` for
     /// FRAM and MRAM, which store what is sent.
     pub page_size: Option<u32>,
-    /// Longest write cycle behind each WRITE and WRSR of an EEPROM, in microseconds; 0 for FRAM and MRAM.
+    /// Longest write cycle behind each WRITE and WRSR of an EEPROM, in microseconds; 0 for FRAM and MRAM, and 0
+    /// without pages, because the driver waits only for parts that have them.
     pub write_cycle_us: u32,
     /// The sleep mode, if the part has one.
     pub sleep: Option<SleepMode>,
@@ -145,8 +184,39 @@ impl Part {
 
     /// A part of `capacity` bytes without id, pages and sleep, whose WEL clears after each write, with rows of 8 bytes,
     /// a clock of up to 20 MHz, and 0.6 ms from power-on to the first access (DS501-00015, "Power-on/off sequence").
+    ///
+    /// For descriptions in a `const`, where a contradiction does not compile; [`try_new`](Part::try_new) is for a
+    /// capacity that is known only when the program runs.
+    ///
+    /// # Panics
+    ///
+    /// Where it is called outside of a `const`: if the capacity is 0, no multiple of 8 bytes, or beyond the
+    /// [reach](AddressWidth::reach) of its addresses.
     #[must_use]
     pub const fn new(name: &'static str, capacity: u32, address_width: AddressWidth) -> Self {
+        Self::unchecked(name, capacity, address_width).checked()
+    }
+
+    /// As [`new`](Part::new), for a capacity that is known only when the program runs.
+    ///
+    /// ```
+    /// # use vnv_storage::{AddressWidth, Part, PartError};
+    /// assert_eq!(Part::try_new("128K", 128 * 1024, AddressWidth::Two), Err(PartError::BeyondAddresses));
+    /// assert!(Part::try_new("128K", 128 * 1024, AddressWidth::Three).is_ok());
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`PartError::NoCapacity`], [`PartError::BeyondAddresses`] or [`PartError::PartialRow`].
+    pub const fn try_new(name: &'static str, capacity: u32, address_width: AddressWidth) -> Result<Self, PartError> {
+        let part = Self::unchecked(name, capacity, address_width);
+        match part.check() {
+            Ok(()) => Ok(part),
+            Err(error) => Err(error),
+        }
+    }
+
+    const fn unchecked(name: &'static str, capacity: u32, address_width: AddressWidth) -> Self {
         Self {
             name,
             id: None,
@@ -178,10 +248,19 @@ impl Part {
     }
 
     /// The part with the answer to RDID.
+    ///
+    /// # Panics
+    ///
+    /// If all bits of it are the same: that is how a bus answers that has no part. In a `const` it does not compile:
+    ///
+    /// ```compile_fail
+    /// # use vnv_storage::{AddressWidth, Part};
+    /// const PART: Part = Part::new("nobody", 8192, AddressWidth::Two).with_id([0xFF; 4]);
+    /// ```
     #[must_use]
     pub const fn with_id(mut self, id: [u8; 4]) -> Self {
         self.id = Some(id);
-        self
+        self.checked()
     }
 
     /// The part with a WEL that stays set after WRITE and WRSR.
@@ -191,22 +270,65 @@ impl Part {
         self
     }
 
-    /// The part with rows of `ROW` bytes. A `ROW` that is no power of two does not compile.
+    /// The part with rows of `ROW` bytes. A `ROW` that is no power of two does not compile:
+    ///
+    /// ```compile_fail
+    /// # use vnv_storage::{AddressWidth, Part};
+    /// let part = Part::new("rows of 12", 8192, AddressWidth::Two).with_row_size::<12>();
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the capacity is no multiple of `ROW`, or the part has larger pages: a torn write damages the whole page. In
+    /// a `const` that does not compile:
+    ///
+    /// ```compile_fail
+    /// # use vnv_storage::{AddressWidth, Part};
+    /// const PART: Part = Part::new("torn", 8192, AddressWidth::Two).with_pages::<64>(5000).with_row_size::<8>();
+    /// ```
+    ///
+    /// ```compile_fail
+    /// # use vnv_storage::{AddressWidth, Part};
+    /// const PART: Part = Part::new("a row and a half", 24, AddressWidth::Two).with_row_size::<16>();
+    /// ```
     #[must_use]
     pub const fn with_row_size<const ROW: u32>(mut self) -> Self {
         const { assert!(ROW.is_power_of_two(), "a row size is a power of two") };
         self.row_size = ROW;
-        self
+        self.checked()
     }
 
-    /// The part as an EEPROM with pages, and rows, of `PAGE` bytes, and write cycles of up to `write_cycle_us`
-    /// microseconds. A `PAGE` that is no power of two does not compile. Pages above 256 bytes are written in parts of 256.
+    /// The part as an EEPROM with pages of `PAGE` bytes, and write cycles of up to `write_cycle_us` microseconds. Rows
+    /// that are smaller grow to `PAGE`, because a torn write damages the whole page. Pages above 256 bytes are written
+    /// in parts of 256. A `PAGE` that is no power of two does not compile:
+    ///
+    /// ```compile_fail
+    /// # use vnv_storage::{AddressWidth, Part};
+    /// let part = Part::new("pages of 48", 8192, AddressWidth::Two).with_pages::<48>(5000);
+    /// ```
+    ///
+    /// ```compile_fail
+    /// # use vnv_storage::{AddressWidth, Part};
+    /// let part = Part::new("no page", 8192, AddressWidth::Two).with_pages::<0>(5000);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the capacity is no multiple of `PAGE`. In a `const` that does not compile:
+    ///
+    /// ```compile_fail
+    /// # use vnv_storage::{AddressWidth, Part};
+    /// const PART: Part = Part::new("a page and a half", 96, AddressWidth::Two).with_pages::<64>(5000);
+    /// ```
     #[must_use]
     pub const fn with_pages<const PAGE: u32>(mut self, write_cycle_us: u32) -> Self {
-        self = self.with_row_size::<PAGE>();
+        const { assert!(PAGE.is_power_of_two(), "a page size is a power of two") };
+        if self.row_size < PAGE {
+            self.row_size = PAGE;
+        }
         self.page_size = Some(PAGE);
         self.write_cycle_us = write_cycle_us;
-        self
+        self.checked()
     }
 
     /// The part with a sleep mode.
@@ -224,9 +346,18 @@ impl Part {
     }
 
     /// The part with a clock of up to `hertz`.
+    ///
+    /// # Panics
+    ///
+    /// If it is 0; in a `const` that does not compile:
+    ///
+    /// ```compile_fail
+    /// # use vnv_storage::{AddressWidth, Part};
+    /// const PART: Part = Part::new("stopped", 8192, AddressWidth::Two).with_max_clock_hz(0);
+    /// ```
     #[must_use]
     pub const fn with_max_clock_hz(mut self, hertz: u32) -> Self {
         self.max_clock_hz = hertz;
-        self
+        self.checked()
     }
 }

@@ -1,6 +1,6 @@
 //! Whether the part takes a command: write cycles and sleep.
 
-use super::protocol::{RDSR, WREN, command};
+use super::protocol::{WREN, command};
 use super::{Error, Fram, Part, Status, Transport};
 use crate::fault;
 
@@ -13,9 +13,16 @@ pub(super) enum State {
     Writing,
     /// It sleeps.
     Asleep,
+    /// Its description contradicts itself: nothing is sent, lest a write changes what it does not name.
+    Refused,
 }
 
 impl State {
+    /// Before anything is sent.
+    pub(super) const fn first(part: &Part) -> Self {
+        if part.check().is_ok() { Self::unknown(part) } else { Self::Refused }
+    }
+
     /// Behind a write, or when nothing is known: a controller that starts again may find the part in a write cycle.
     pub(super) const fn unknown(part: &Part) -> Self {
         if part.page_size.is_some() { Self::Writing } else { Self::Ready }
@@ -29,6 +36,7 @@ impl<T: Transport> Fram<T> {
         match self.state {
             State::Ready => Ok(()),
             State::Asleep => Err(Error::Asleep),
+            State::Refused => Err(Error::Contradiction),
             State::Writing => {
                 let status = self.poll()?;
                 if status.write_in_progress() { Err(Error::Busy) } else { Ok(()) }
@@ -41,10 +49,7 @@ impl<T: Transport> Fram<T> {
     pub(super) fn poll(&mut self) -> Result<Status, Error<T::BusError, T::PinError>> {
         let mut left = self.part.max_polls();
         loop {
-            let mut bits = [0];
-            self.transport.read(&command(RDSR), &mut bits, None)?;
-            let [bits] = bits;
-            let status = Status::from_bits(bits);
+            let status = self.read_status()?;
             left = left.saturating_sub(1);
             if !status.write_in_progress() {
                 self.state = State::Ready;

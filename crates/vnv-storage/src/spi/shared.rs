@@ -24,7 +24,7 @@ pub struct Shared<SPI> {
 pub type SpiFram<SPI> = Fram<Shared<SPI>>;
 
 impl<SPI: SpiDevice> Fram<Shared<SPI>> {
-    /// Waits for the part to be ready and [probes](Fram::probe) it.
+    /// Waits for the part to be ready, wakes it and [probes](Fram::probe) it; see there for the cost.
     ///
     /// On an error `spi` is dropped; hand in a `&mut` of it to keep it.
     ///
@@ -37,7 +37,9 @@ impl<SPI: SpiDevice> Fram<Shared<SPI>> {
         Ok(fram)
     }
 
-    /// A driver that believes that `part` is there and has been powered for [`Part::power_up_us`]. No bus traffic.
+    /// A driver that believes that `part` is there, awake, and has been powered for [`Part::power_up_us`]. No bus
+    /// traffic. For a part that [`probe`](Fram::probe) refuses, to clear its protection for example; if the
+    /// description contradicts itself, every access fails with [`Error::Contradiction`].
     pub const fn without_probe(spi: SPI, part: Part) -> Self {
         Self::from_transport(Shared { spi }, part)
     }

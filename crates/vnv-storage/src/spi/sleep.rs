@@ -4,7 +4,7 @@ use embedded_hal::delay::DelayNs;
 
 use super::protocol::{RDSR, SLEEP, WAKE, command};
 use super::ready::State;
-use super::{Fram, SleepError, Transport, WakeUp};
+use super::{Error, Fram, SleepError, SleepMode, Transport, WakeUp};
 
 impl<T: Transport> Fram<T> {
     /// Puts the part to sleep: it draws a few microamperes and keeps its content. One frame of 1 byte; nothing is sent
@@ -30,11 +30,11 @@ impl<T: Transport> Fram<T> {
         Ok(())
     }
 
-    /// Wakes the part and waits for its recovery time ([`SleepMode::recovery_us`](super::SleepMode::recovery_us), 400 us
+    /// Wakes the part and waits for its recovery time ([`SleepMode::recovery_us`], 400 us
     /// on the known parts). One frame of 1 byte.
     ///
-    /// Harmless to a part that does not sleep. A controller that starts again while the part may still be asleep calls
-    /// it before [`probe`](Fram::probe).
+    /// Harmless to a part that does not sleep. A controller that starts again finds the part as its predecessor left
+    /// it; [`probe`](Fram::probe), and with it every constructor but those without it, wakes it in this way.
     ///
     /// A part that a fall of chip select wakes gets a frame with the opcode of RDSR, whose answer nobody reads: not every
     /// bus can send an empty frame, and the part may ignore all opcodes while it wakes.
@@ -44,6 +44,19 @@ impl<T: Transport> Fram<T> {
     /// As [`sleep`](Fram::sleep).
     pub fn wake(&mut self, delay: &mut impl DelayNs) -> Result<(), SleepError<T::BusError, T::PinError>> {
         let mode = self.part.sleep.ok_or(SleepError::NoSleepMode)?;
+        if self.state == State::Refused {
+            return Err(Error::Contradiction.into());
+        }
+        self.wake_up(mode, delay)?;
+        Ok(())
+    }
+
+    /// The frame that wakes, and the wait behind it.
+    pub(super) fn wake_up(
+        &mut self,
+        mode: SleepMode,
+        delay: &mut impl DelayNs,
+    ) -> Result<(), Error<T::BusError, T::PinError>> {
         let opcode = match mode.wake_up {
             WakeUp::ChipSelect => RDSR,
             WakeUp::Opcode => WAKE,

@@ -19,6 +19,19 @@ pub enum BlockProtect {
     All,
 }
 
+impl BlockProtect {
+    /// The first byte that a part of `capacity` bytes protects, or `None` if it protects none.
+    #[must_use]
+    pub const fn first_byte(self, capacity: u32) -> Option<u32> {
+        match self {
+            Self::None => None,
+            Self::UpperQuarter => Some(capacity.saturating_sub(capacity / 4)),
+            Self::UpperHalf => Some(capacity.saturating_sub(capacity / 2)),
+            Self::All => Some(0),
+        }
+    }
+}
+
 /// The content of the status register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -100,9 +113,14 @@ impl<T: Transport> Fram<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::Bus`], [`Error::ChipSelect`], [`Error::Busy`] or [`Error::Asleep`].
+    /// [`Error::Bus`], [`Error::ChipSelect`], [`Error::Busy`], [`Error::Asleep`] or [`Error::Contradiction`].
     pub fn status(&mut self) -> Result<Status, Error<T::BusError, T::PinError>> {
         self.ready()?;
+        self.read_status()
+    }
+
+    /// As [`status`](Fram::status), whatever the part is doing.
+    pub(super) fn read_status(&mut self) -> Result<Status, Error<T::BusError, T::PinError>> {
         let mut bits = [0];
         self.transport.read(&command(RDSR), &mut bits, None)?;
         let [bits] = bits;
@@ -160,6 +178,12 @@ mod tests {
             assert_eq!(Status::from_bits(0xF3).with_block_protect(protect).bits(), 0xF3 | bits);
             assert_eq!(Status::from_bits(bits | 0xF3).block_protect(), protect);
         }
+    }
+
+    #[test]
+    fn a_protection_begins_where_the_data_sheet_says() {
+        let all = [BlockProtect::None, BlockProtect::UpperQuarter, BlockProtect::UpperHalf, BlockProtect::All];
+        assert_eq!(all.map(|protect| protect.first_byte(8192)), [None, Some(0x1800), Some(0x1000), Some(0)]);
     }
 
     #[test]
