@@ -209,16 +209,22 @@ impl<'r> Remains<'r> {
             return None;
         }
         let mut state = None;
-        // Behind a destroyed record nothing may tell that it was there.
         let mut destroyed = false;
+        // The record before is the first one that is destroyed, and its header says where the next one is.
+        let mut shown = false;
         for part in parts.filter(|part| !is(*part, |kind| matches!(kind, RegionKind::Superblock(_)))) {
             let snapshot = is(part, |kind| matches!(kind, RegionKind::Snapshot(_)));
             match hit(part) {
+                // A sound one behind it tells.
                 None if destroyed => return None,
                 None => state.clone_from(&self.states[part]),
                 Some(_) if snapshot => destroyed = true,
-                Some(damage) if destroyed && !damage.hides() => return None,
-                Some(_) => destroyed = true,
+                // So does a header directly behind one.
+                Some(damage) if shown && !damage.hides() => return None,
+                Some(damage) => {
+                    shown = !destroyed && !damage.hides();
+                    destroyed = true;
+                }
             }
         }
         // Without its base there is no log.

@@ -19,6 +19,7 @@ pub mod recording;
 pub mod refine;
 pub mod report;
 pub mod shape;
+pub mod splice;
 pub mod start;
 pub mod state;
 pub mod steps;

@@ -16,6 +16,8 @@ use vnv_sim::{Fram, Tear};
 
 const WRITE: u8 = 0x02;
 const READ: u8 = 0x03;
+/// Bytes of a read from which on it is cut once a byte only, unless the run is full: where formatting reads the whole storage.
+const LONG_READ: usize = 36;
 /// Suspects that are checked together, on all cores.
 const BATCH: usize = 512;
 
@@ -107,7 +109,9 @@ impl Walk<'_, '_> {
         for (position, byte) in bytes.iter().enumerate() {
             for bit in 0..8u8 {
                 let bits = position * 8 + usize::from(bit) + 1;
-                for tear in &tears {
+                // All bits of a byte that is read leave the same.
+                let is_thinned = bytes.first() == Some(&READ) && position >= LONG_READ && bit != 0;
+                for tear in tears.iter().filter(|_| !is_thinned || self.extent.full || self.extent.only.is_some()) {
                     let point = Point::Frame(number, bits, *tear);
                     if !self.extent.wants(0, point) || self.checker.is_done() {
                         continue;
