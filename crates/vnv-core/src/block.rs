@@ -12,21 +12,18 @@ pub const GRANULE: usize = 8;
 /// CRC-32/ISO-HDLC, used for blocks, records and the superblock.
 pub static CRC32: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
 
-/// The initial value of a checksum that belongs to `number`, an epoch. Bijective: of two epochs, the same bytes never have the same
-/// checksum. As the initial value it costs a multiplication, where as a part of the message it would cost as much as four bytes.
+/// What a checksum that belongs to `number`, an epoch, differs by from that of the bytes alone. Bijective: of two epochs, the same bytes never
+/// have the same checksum. It costs a multiplication, where as a part of the message the epoch would cost as much as four bytes.
 ///
-/// The factor is the fraction of the golden ratio: epochs follow each other, and what follows in the message are small numbers, which must not
-/// make up for them.
+/// The factor is the fraction of the golden ratio: epochs follow each other, and small differences in what they mark must not make up for that.
 #[must_use]
-pub const fn seed(number: u32) -> u32 {
+pub const fn mark(number: u32) -> u32 {
     number.wrapping_mul(0x9E37_79B9)
 }
 
 /// What a block's checksum covers besides its bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Identity {
-    /// Epoch of the format: a block of an earlier life of the storage does not pass.
-    pub epoch: u32,
     /// Slot in the object table.
     pub index: u16,
     /// Generation of the slot.
@@ -85,7 +82,7 @@ impl BlockCrc {
     /// Starts a checksum; feed the object's bytes afterwards.
     #[must_use]
     pub fn new(identity: Identity, tag: u16, size: u16) -> Self {
-        let mut digest = CRC32.digest_with_initial(if fault!(BelieveOldBlock) { 0 } else { seed(identity.epoch) });
+        let mut digest = CRC32.digest();
         digest.update(&identity.index.to_le_bytes());
         digest.update(&identity.generation.to_le_bytes());
         digest.update(&identity.place.to_le_bytes());
@@ -100,17 +97,17 @@ impl BlockCrc {
         self.0.update(bytes);
     }
 
-    /// The checksum.
+    /// The checksum; `mark` is that of the epoch of the format, so that a block of an earlier life of the storage does not pass.
     #[must_use]
-    pub fn finish(self) -> u32 {
-        self.0.finalize()
+    pub fn finish(self, mark: u32) -> u32 {
+        self.0.finalize() ^ if fault!(BelieveOldBlock) { 0 } else { mark }
     }
 }
 
-/// The checksum of a block whose object is `object`.
+/// The checksum of a block whose object is `object`, with the [`mark`] of its epoch.
 #[must_use]
-pub fn block_crc(identity: Identity, tag: u16, object: &[u8]) -> u32 {
+pub fn block_crc(mark: u32, identity: Identity, tag: u16, object: &[u8]) -> u32 {
     let mut crc = BlockCrc::new(identity, tag, object.len() as u16);
     crc.update(object);
-    crc.finish()
+    crc.finish(mark)
 }

@@ -2,6 +2,7 @@
 
 use crate::record::Seed;
 use core::fmt::Debug;
+use vnv_core::block::mark;
 use vnv_core::engine::{Geometry, KEPT_BYTES, snapshot_fixed};
 
 /// Bytes of a superblock.
@@ -202,7 +203,7 @@ impl Layout {
 
     pub(crate) const fn geometry(&self) -> Geometry {
         Geometry {
-            epoch: self.epoch,
+            mark: mark(self.epoch),
             unit: self.unit,
             row: self.row,
             data_start: (self.data_start / self.unit) as u16,

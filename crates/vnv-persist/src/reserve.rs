@@ -193,7 +193,6 @@ where
         let crc = if size & PARTIAL == 0 {
             let length = block_len - HEADER as u32;
             let identity = Identity {
-                epoch: layout.epoch,
                 index,
                 generation: entry.generation(),
                 type_index: entry.type_index(),
@@ -205,7 +204,7 @@ where
                 crc.update(bytes.get(..of_object).unwrap_or_default());
             })?;
             data += length;
-            crc.finish()
+            crc.finish(engine.geometry().mark)
         } else {
             let [c0, c1, c2, c3, n0, n1, n2, n3] = read_array(engine.device(), data)?;
             let mut left = u32::from_le_bytes([n0, n1, n2, n3]);

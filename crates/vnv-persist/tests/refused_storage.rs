@@ -172,6 +172,9 @@ fn of_version(version: u16, superblock: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// What stands in the place of the other superblock.
+type Neighbour<'n> = (&'static str, &'n dyn Fn(&mut [u8]));
+
 #[test]
 fn a_newer_version_in_either_superblock_is_named_and_kept() {
     let mut found = Findings::default();
@@ -181,8 +184,7 @@ fn a_newer_version_in_either_superblock_is_named_and_kept() {
         let places = [0, superblock(row)];
         for (number, at) in places.into_iter().enumerate() {
             let other = places[1 - number];
-            // What stands beside it.
-            let beside: [(&str, &dyn Fn(&mut [u8])); 6] = [
+            let beside: [Neighbour<'_>; 6] = [
                 ("ours", &|_| {}),
                 ("zeros", &|bytes| bytes.fill(0)),
                 ("ones", &|bytes| bytes.fill(0xFF)),

@@ -153,6 +153,6 @@ where
             self.safe_point()?;
             crc.update(step);
         }
-        Ok(crc.finish())
+        Ok(crc.finish(self.geometry.mark))
     }
 }

@@ -53,8 +53,8 @@ pub const fn snapshot_fixed(objects: u16) -> u32 {
 /// Where the data area lies, and how much may be dirty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
-    /// Epoch of the format; see [`Identity::epoch`].
-    pub epoch: u32,
+    /// [`mark`](crate::block::mark) of the format's epoch, in the checksums of blocks.
+    pub mark: u32,
     /// Bytes of a unit, a power of two, at least 8 and a row.
     pub unit: u32,
     /// Bytes of a row: what a torn write may destroy.
@@ -470,8 +470,7 @@ where
 
     fn identity(&self, index: u16, place: u16) -> Identity {
         let entry = self.slot(index);
-        let epoch = self.geometry.epoch;
-        Identity { epoch, index, generation: entry.generation(), type_index: entry.type_index(), place }
+        Identity { index, generation: entry.generation(), type_index: entry.type_index(), place }
     }
 
     /// Snapshot bytes of a dirty object whose block has so many bytes, its entry aside.

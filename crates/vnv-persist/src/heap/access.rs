@@ -168,7 +168,7 @@ where
 
     /// Once, whatever the types.
     fn admit(&self, size: usize, key: &'static TypeKey) -> Result<Admitted<'_>, EngineError<D>> {
-        self.with_room(|| self.objects.admit(size, key))
+        self.with_room_or_garbage(true, || self.objects.admit(size, key))
     }
 
     /// Allocates a slice of `len` elements, each made in place by `element`.

@@ -36,6 +36,13 @@ pub enum Event {
     Committed(u64),
 }
 
+/// What was done already to make room for an operation.
+struct RoomMade {
+    commits: u8,
+    /// A collection may be tried.
+    may_collect: bool,
+}
+
 /// A virtually non-volatile heap.
 ///
 /// `D` is the storage, `W` the RAM ([`Memory`](vnv_core::Memory)), `P` the eviction policy, `R` and `S` the
@@ -262,35 +269,86 @@ where
     /// that does not help, but a commit can, and the state is quiescent, commits.
     pub(crate) fn with_room<T>(
         &self,
+        operation: impl FnMut() -> Result<T, EngineError<D>>,
+    ) -> Result<T, EngineError<D>> {
+        self.with_room_or_garbage(false, operation)
+    }
+
+    /// [`with_room`](Self::with_room); if there is still no slot, row of the type table or place and it `may_collect`, a collection looks for
+    /// garbage.
+    pub(crate) fn with_room_or_garbage<T>(
+        &self,
+        may_collect: bool,
         mut operation: impl FnMut() -> Result<T, EngineError<D>>,
     ) -> Result<T, EngineError<D>> {
-        let mut commits = 0;
+        let mut made = RoomMade { commits: 0, may_collect };
         loop {
-            let error = match operation() {
-                Err(error) if error.commit_may_help() => error,
-                // The colours of a collection may stand in the way of an object that would fit without them.
-                Err(Error::RamFull) if self.objects.with(|engine| Ok(engine.abandon_collection()))? => continue,
+            match operation() {
+                Err(error) => self.make_room(error, &mut made)?,
                 result => return result,
-            };
-            let is_quiet = !self.objects.attention().in_transaction() || fault!(CommitInTransaction);
-            let may_commit = is_quiet && self.objects.open_guards() == 0;
-            let full = matches!(error, Error::DirtyLimit);
-            if full && !(may_commit && self.objects.with(|engine| Ok(engine.prefers_commit()))?) {
-                match self.objects.with(Engine::write_back) {
-                    Ok(true) => continue,
-                    Err(error) if !(may_commit && error.commit_may_help()) => return Err(self.refuse(error)),
-                    _ => {}
-                }
             }
-            // After a commit nothing is dirty but what the operation itself has entered, a type that it uses for the first time: the
-            // object may need another one.
-            let helps = commits == 0 || commits == 1 && self.objects.with(|engine| Ok(engine.has_changes()))?;
-            if !may_commit || !helps {
-                return Err(self.refuse(error));
-            }
-            self.commit_now()?;
-            commits += 1;
         }
+    }
+
+    /// Makes room for an operation that failed with `error`, which is returned if there is none to be made.
+    #[cold]
+    #[inline(never)]
+    fn make_room(&self, error: EngineError<D>, made: &mut RoomMade) -> Result<(), EngineError<D>> {
+        let is_for_garbage = matches!(error, Error::ObjectsFull | Error::StorageFull | Error::TypesFull);
+        if !error.commit_may_help() && !is_for_garbage {
+            // The colours of a collection may stand in the way of an object that would fit without them.
+            let is_in_the_way =
+                matches!(error, Error::RamFull) && self.objects.with(|engine| Ok(engine.abandon_collection()))?;
+            return if is_in_the_way { Ok(()) } else { Err(error) };
+        }
+        let is_quiet = !self.objects.attention().in_transaction() || fault!(CommitInTransaction);
+        let may_commit = is_quiet && self.objects.open_guards() == 0;
+        let full = matches!(error, Error::DirtyLimit);
+        if full && !(may_commit && self.objects.with(|engine| Ok(engine.prefers_commit()))?) {
+            match self.objects.with(Engine::write_back) {
+                Ok(true) => return Ok(()),
+                Err(error) if !(may_commit && error.commit_may_help()) => return Err(self.refuse(error)),
+                _ => {}
+            }
+        }
+        // After a commit nothing is dirty but what the operation itself has entered, a type that it uses for the first time: the
+        // object may need another one.
+        let helps = made.commits == 0 || made.commits == 1 && self.objects.with(|engine| Ok(engine.has_changes()))?;
+        if may_commit && helps && error.commit_may_help() {
+            self.commit_now()?;
+            made.commits += 1;
+            return Ok(());
+        }
+        // In a fault's transaction nothing may be freed.
+        let is_outside = !self.objects.attention().in_transaction();
+        if may_commit
+            && is_outside
+            && is_for_garbage
+            && core::mem::take(&mut made.may_collect)
+            && self.collect_garbage()?
+        {
+            return Ok(());
+        }
+        Err(self.refuse(error))
+    }
+
+    /// A whole collection, and a commit, for slots and places are free after that; `Ok(false)`: it found nothing, or could not be completed.
+    ///
+    /// # Errors
+    ///
+    /// Those of the commit.
+    fn collect_garbage(&self) -> Result<bool, EngineError<D>> {
+        // What became garbage during a cycle that is running stays until the next one.
+        self.objects.with(|engine| {
+            engine.abandon_collection();
+            Ok(())
+        })?;
+        // The colours, and what is loaded to be traced, may find no room beside open guards; an object may be damaged: then nothing is freed.
+        if self.collect().is_err() || !self.objects.with(|engine| Ok(engine.has_changes()))? {
+            return Ok(false);
+        }
+        self.commit_now()?;
+        Ok(true)
     }
 
     /// In a transaction, for want of a commit: the next transaction begins with one.
@@ -437,8 +495,8 @@ where
 
     /// Begins a transaction: what is changed through its handle appears together, with its commit, or not at all.
     ///
-    /// Cost: nothing; a commit if the last transaction met an error that a commit helps ([`Error::commit_may_help`]), and there was none
-    /// since: what was rolled back may leave less room than there was.
+    /// Cost: nothing right behind a commit. If anything was allocated, changed or freed since the last one: a commit, so that the
+    /// transaction has all of the pending list for itself, and no change made before it counts against it.
     ///
     /// # Errors
     ///
@@ -448,7 +506,8 @@ where
         if self.objects.open_guards() != 0 {
             return Err(Error::GuardOpen);
         }
-        if self.objects.with(|engine| Ok(engine.is_commit_awaited()))? {
+        // A rollback leaves behind the places that were written meanwhile.
+        if self.objects.with(|engine| Ok(engine.is_commit_awaited() || engine.has_releasable()))? {
             self.commit_now()?;
         }
         Transaction::begin(self)

@@ -21,7 +21,7 @@ impl Seed {
         Self { epoch: FIRST_EPOCH, at, salt }
     }
 
-    const fn initial(self) -> u32 {
+    const fn mark(self) -> u32 {
         (self.epoch ^ self.at as u32).wrapping_mul(0x9E37_79B9)
     }
 }
@@ -33,10 +33,10 @@ fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
 /// Gives a header its own check.
 pub fn sign_header(record: &mut [u8], seed: Seed) {
     let crc = Crc::<u16>::new(&CRC_16_IBM_3740);
-    let mut digest = crc.digest_with_initial((seed.initial() >> 16) as u16);
+    let mut digest = crc.digest();
     digest.update(&seed.salt.to_le_bytes());
     digest.update(&record[6..24]);
-    put(record, 4, &digest.finalize().to_le_bytes());
+    put(record, 4, &(digest.finalize() ^ (seed.mark() >> 16) as u16).to_le_bytes());
 }
 
 /// Gives a record both checksums.
@@ -44,10 +44,10 @@ pub fn sign(record: &mut [u8], seed: Seed) {
     sign_header(record, seed);
     let length = u32::from_le_bytes(record[16..20].try_into().unwrap()) as usize;
     let crc = Crc::<u32>::new(&CRC_32_ISO_HDLC);
-    let mut digest = crc.digest_with_initial(seed.initial());
+    let mut digest = crc.digest();
     digest.update(&seed.salt.to_le_bytes());
     digest.update(&record[4..length]);
-    put(record, 0, &digest.finalize().to_le_bytes());
+    put(record, 0, &(digest.finalize() ^ seed.mark()).to_le_bytes());
 }
 
 /// The checksum of a superblock.

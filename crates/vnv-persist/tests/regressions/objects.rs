@@ -1,6 +1,6 @@
 //! Objects, types and roots.
 
-use vnv_core::block::{BlockHeader, HEADER, Identity, block_crc};
+use vnv_core::block::{BlockHeader, HEADER, Identity, block_crc, mark};
 use vnv_persist::schema::Schema;
 use vnv_persist::{Durable, Error, Heap, Link, Memory, Options};
 use vnv_storage::RamStorage;
@@ -100,10 +100,12 @@ fn an_object_that_was_found_damaged_is_given_out() {
     let mut forged = 0;
     for at in (0..image.len() - 16).step_by(8) {
         let header = BlockHeader::from_bytes(&image[at..]);
-        let identity = Identity { epoch: 1, index: link.index(), generation, type_index, place: (at / 8) as u16 };
-        if header.size == 6 && header.crc == block_crc(identity, header.tag, &image[at + HEADER..at + HEADER + 6]) {
+        let identity = Identity { index: link.index(), generation, type_index, place: (at / 8) as u16 };
+        if header.size == 6
+            && header.crc == block_crc(mark(1), identity, header.tag, &image[at + HEADER..at + HEADER + 6])
+        {
             image[at + HEADER] = 2;
-            let crc = block_crc(identity, header.tag, &image[at + HEADER..at + HEADER + 6]);
+            let crc = block_crc(mark(1), identity, header.tag, &image[at + HEADER..at + HEADER + 6]);
             image[at..at + 8].copy_from_slice(&BlockHeader { crc, ..header }.to_bytes());
             forged += 1;
         }
