@@ -39,8 +39,14 @@ impl Image {
         };
         let no_image = || format!("{} holds no image of a heap", path.display());
         let cannot = || format!("cannot read {}", path.display());
-        let (beginning, _) = read(SUPERBLOCKS).with_context(cannot)?;
-        let layout = Self::layout(beginning).with_context(no_image)?;
+        let (beginning, length) = read(SUPERBLOCKS).with_context(cannot)?;
+        let is_all = beginning.len() == length;
+        let layout = match Self::layout(beginning) {
+            // What is blank only at its beginning is something else.
+            Err(_) if !is_all => Self::layout(read(u32::MAX.into()).with_context(cannot)?.0),
+            layout => layout,
+        };
+        let layout = layout.with_context(no_image)?;
         let (bytes, length) = read(layout.capacity().into()).with_context(cannot)?;
         let image = Self::from_bytes(bytes).with_context(no_image)?;
         Ok(Self { file_bytes: length, ..image })
@@ -61,8 +67,7 @@ impl Image {
     /// As [`read`](Self::read).
     pub fn from_bytes(mut bytes: Vec<u8>) -> Result<Self> {
         let file_bytes = bytes.len();
-        let beginning = bytes.get(..bytes.len().min(SUPERBLOCKS as usize)).unwrap_or_default();
-        let layout = Self::layout(beginning.to_vec())?;
+        let layout = Self::layout(bytes.clone())?;
         let capacity = layout.capacity() as usize;
         if file_bytes < capacity {
             bail!("the heap was formatted for {capacity} bytes, the file has only {file_bytes}");

@@ -94,6 +94,16 @@ fn what_is_no_image_is_told_so() {
     std::fs::write(&file, vec![0; 8192]).unwrap();
     let (code, text) = vnv(&["verify"], &[&file]);
     assert!(code == 2 && text.contains("blank"), "{text}");
+    // A heap that has lost its superblocks; data far behind a blank beginning.
+    for (bytes, data) in [(8192, 160), (1 << 20, 70_000)] {
+        let mut image = image(1);
+        image.resize(bytes, 0);
+        image[..data.min(8192)].fill(0);
+        image[data] = 1;
+        std::fs::write(&file, &image).unwrap();
+        let (code, text) = vnv(&["stat"], &[&file]);
+        assert!(code == 2 && text.contains("something else") && !text.contains("is blank"), "{text}");
+    }
     std::fs::write(&file, b"nothing of ours".repeat(100)).unwrap();
     let (code, text) = vnv(&["dump"], &[&file]);
     assert!(code == 2 && text.contains("something else"), "{text}");

@@ -15,9 +15,9 @@ pub static CRC32: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDL
 /// What a checksum that belongs to `number`, an epoch, differs by from that of the bytes alone. Bijective: of two epochs, the same bytes never
 /// have the same checksum. It costs a multiplication, where as a part of the message the epoch would cost as much as four bytes.
 ///
-/// The factor is the fraction of the golden ratio: epochs follow each other, and small differences in what they mark must not make up for that.
+/// The factor is the fraction of the golden ratio: epochs follow each other, and small differences elsewhere must not make up for that.
 #[must_use]
-pub const fn mark(number: u32) -> u32 {
+pub const fn seed(number: u32) -> u32 {
     number.wrapping_mul(0x9E37_79B9)
 }
 
@@ -97,17 +97,17 @@ impl BlockCrc {
         self.0.update(bytes);
     }
 
-    /// The checksum; `mark` is that of the epoch of the format, so that a block of an earlier life of the storage does not pass.
+    /// The checksum; `seed` is that of the epoch of the format, so that a block of an earlier life of the storage does not pass.
     #[must_use]
-    pub fn finish(self, mark: u32) -> u32 {
-        self.0.finalize() ^ if fault!(BelieveOldBlock) { 0 } else { mark }
+    pub fn finish(self, seed: u32) -> u32 {
+        self.0.finalize() ^ if fault!(BelieveOldBlock) { 0 } else { seed }
     }
 }
 
-/// The checksum of a block whose object is `object`, with the [`mark`] of its epoch.
+/// The checksum of a block whose object is `object`, with the [`seed`] of its epoch.
 #[must_use]
-pub fn block_crc(mark: u32, identity: Identity, tag: u16, object: &[u8]) -> u32 {
+pub fn block_crc(seed: u32, identity: Identity, tag: u16, object: &[u8]) -> u32 {
     let mut crc = BlockCrc::new(identity, tag, object.len() as u16);
     crc.update(object);
-    crc.finish(mark)
+    crc.finish(seed)
 }

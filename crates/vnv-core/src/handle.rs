@@ -43,7 +43,7 @@ impl<'h, T: ?Sized> Owned<'h, T> {
     }
 
     /// Gives the object up to the object graph: it lives as long as a root or a link leads to it, and is
-    /// garbage for the next collection otherwise.
+    /// garbage for the next collection otherwise, also for the one of an allocation that finds no room. So link it before you allocate again.
     #[must_use = "an object that nothing links to is garbage"]
     pub fn into_link(self) -> Link<T> {
         self.heap.disown(self.id);

@@ -2,12 +2,14 @@
 
 use crate::record::Seed;
 use core::fmt::Debug;
-use vnv_core::block::mark;
+use vnv_core::block::seed;
 use vnv_core::engine::{Geometry, KEPT_BYTES, snapshot_fixed};
 
 /// Bytes of a superblock.
 pub(crate) const SUPERBLOCK: usize = 64;
-/// Largest unit: of parts below 2 GiB.
+/// Units that a place of 16 bits tells apart.
+const UNITS: u32 = 0x1_0000;
+/// Largest unit: of parts up to 2 GiB.
 pub(crate) const MAX_UNIT: u32 = 0x8000;
 /// Bytes of a record header.
 pub(crate) const RECORD_HEADER: u32 = 24;
@@ -60,7 +62,7 @@ pub enum LayoutError {
     DirtyLimitTooSmall,
     /// The dirty limit is above 16 MiB.
     DirtyLimitTooLarge,
-    /// The part has 2 GiB or more.
+    /// The part has more than 2 GiB.
     CapacityTooLarge,
 }
 
@@ -73,7 +75,7 @@ impl core::fmt::Display for LayoutError {
             Self::BadRow => "the row size is not a power of two up to 4096",
             Self::DirtyLimitTooSmall => "the dirty limit does not hold a snapshot of one object: raise it",
             Self::DirtyLimitTooLarge => "the dirty limit is above 16 MiB: lower it",
-            Self::CapacityTooLarge => "the part has 2 GiB or more: hand in a piece of it",
+            Self::CapacityTooLarge => "the part has more than 2 GiB: hand in a piece of it",
         })
     }
 }
@@ -101,7 +103,7 @@ pub struct Layout {
 /// Bytes of a unit on a part: at least 8 and a row, and so many that a unit's number has 16 bits; above [`MAX_UNIT`] if none is enough.
 const fn unit_of(capacity: u32, row: u32) -> u32 {
     let mut unit = if row < 8 { 8 } else { row };
-    while capacity / unit > 0xFFFF {
+    while capacity / unit > UNITS {
         unit *= 2;
     }
     unit
@@ -203,7 +205,7 @@ impl Layout {
 
     pub(crate) const fn geometry(&self) -> Geometry {
         Geometry {
-            mark: mark(self.epoch),
+            seed: seed(self.epoch),
             unit: self.unit,
             row: self.row,
             data_start: (self.data_start / self.unit) as u16,

@@ -4,7 +4,7 @@ use crate::layout::{Layout, RECORD_HEADER};
 use core::fmt::Debug;
 use crc::{CRC_16_IBM_3740, Crc, NoTable, Table};
 use vnv_core::Error;
-use vnv_core::block::{CRC32, mark};
+use vnv_core::block::{CRC32, seed};
 use vnv_core::engine::zeros;
 use vnv_storage::{Device, fault};
 
@@ -64,8 +64,8 @@ impl Seed {
 
     /// What the CRC-32 of a record differs by from that of the bytes alone, and with its upper half the CRC-16 of its header. For two epochs the
     /// former is never the same at one place, nor at two places in one epoch.
-    fn mark(self, kind: Kind) -> u32 {
-        mark(self.epoch_for(kind) ^ self.at)
+    fn value(self, kind: Kind) -> u32 {
+        seed(self.epoch_for(kind) ^ self.at)
     }
 
     /// The eight bytes in front of those of a record with this sequence, unless a deliberate fault forgets them.
@@ -105,14 +105,14 @@ impl RecordHeader {
     pub fn seal(&self, seed: Seed) -> Seal {
         let salt = seed.salt(self.kind, self.sequence);
         let mut head = self.to_bytes();
-        let check = header_check(seed.mark(self.kind), &salt, &head);
+        let check = header_check(seed.value(self.kind), &salt, &head);
         if let Some(bytes) = head.get_mut(4..6) {
             bytes.copy_from_slice(&check.to_le_bytes());
         }
         let mut digest = CRC32.digest();
         digest.update(&salt);
         digest.update(head.get(4..).unwrap_or_default());
-        Seal { digest, mark: seed.mark(self.kind), head }
+        Seal { digest, seed: seed.value(self.kind), head }
     }
 
     /// Reads a header whose own check holds. Returns the header and the record's checksum.
@@ -136,7 +136,7 @@ impl RecordHeader {
             tag: u16::from_le_bytes([t0, t1]),
         };
         // The check last: it takes longest.
-        let check = |header: &Self| header_check(seed.mark(kind), &seed.salt(kind, header.sequence), bytes);
+        let check = |header: &Self| header_check(seed.value(kind), &seed.salt(kind, header.sequence), bytes);
         let sound = header.length >= header.payload_at()
             && header.tag < vnv_core::entry::TAG_MASK
             && header.sequence < END_OF_SEQUENCE
@@ -146,17 +146,17 @@ impl RecordHeader {
 }
 
 /// The header's own check, of all that is behind it.
-fn header_check(mark: u32, salt: &[u8; 8], head: &[u8; RECORD_HEADER as usize]) -> u16 {
+fn header_check(seed: u32, salt: &[u8; 8], head: &[u8; RECORD_HEADER as usize]) -> u16 {
     let mut digest = CRC16.digest();
     digest.update(salt);
     digest.update(head.get(6..).unwrap_or_default());
-    digest.finalize() ^ (mark >> 16) as u16
+    digest.finalize() ^ (seed >> 16) as u16
 }
 
 /// A record whose header is known, and whose checksum is on its way.
 pub(crate) struct Seal {
     digest: crc::Digest<'static, u32, Table<1>>,
-    mark: u32,
+    seed: u32,
     head: [u8; RECORD_HEADER as usize],
 }
 
@@ -168,14 +168,14 @@ impl Seal {
 
     /// The checksum of all of it.
     pub fn checksum(self) -> u32 {
-        self.digest.finalize() ^ self.mark
+        self.digest.finalize() ^ self.seed
     }
 
     /// The header's bytes.
     pub fn finish(self) -> [u8; RECORD_HEADER as usize] {
         let mut head = self.head;
         if let Some(bytes) = head.first_chunk_mut() {
-            *bytes = (self.digest.finalize() ^ self.mark).to_le_bytes();
+            *bytes = (self.digest.finalize() ^ self.seed).to_le_bytes();
         }
         head
     }

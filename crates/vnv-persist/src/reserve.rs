@@ -204,7 +204,7 @@ where
                 crc.update(bytes.get(..of_object).unwrap_or_default());
             })?;
             data += length;
-            crc.finish(engine.geometry().mark)
+            crc.finish(engine.geometry().seed)
         } else {
             let [c0, c1, c2, c3, n0, n1, n2, n3] = read_array(engine.device(), data)?;
             let mut left = u32::from_le_bytes([n0, n1, n2, n3]);

@@ -200,11 +200,9 @@ fn an_allocation_finds_the_places_of_garbage() {
     let kept = heap.allocate(1u32).unwrap().into_link();
     heap.set_root("kept", Some(kept)).unwrap();
     heap.commit().unwrap();
-    let mut allocated = 0;
-    for _ in 0..200 {
+    for allocated in 0..200 {
         let link = heap.allocate_slice_with(200, |_| 7u8).unwrap_or_else(|error| panic!("object {allocated}: {error}"));
         let _ = link.into_link();
-        allocated += 1;
     }
     let mut owned = Vec::new();
     let full = loop {

@@ -10,7 +10,7 @@ use proptest::sample::{Index, select};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Mutex;
 use vnv_alloc::SortedArray;
-use vnv_core::block::{BlockHeader, HEADER, Identity, block_crc, mark};
+use vnv_core::block::{BlockHeader, HEADER, Identity, block_crc, seed};
 use vnv_core::engine::{Engine, Geometry, TypeKey};
 use vnv_core::entry::{Entry, SCHEMA_TYPE};
 use vnv_persist::schema::{self, Schema, SchemaWriter};
@@ -800,7 +800,7 @@ proptest! {
         let mut memory = Memory::<32, 16, 10, 1, 512>::new();
         let parts = memory.parts();
         let geometry =
-            Geometry { mark: 0, unit: 8, row: 8, data_start: 8, data_units: 1000, dirty_limit: 8192, deltas: true, guards: 0 };
+            Geometry { seed: 0, unit: 8, row: 8, data_start: 8, data_units: 1000, dirty_limit: 8192, deltas: true, guards: 0 };
         let mut engine: Engine<'_, RamStorage<8192>, Clock, SortedArray<24>, SortedArray<32>> = Engine::new(
             RamStorage::new(),
             geometry,
@@ -842,7 +842,7 @@ impl SchemaBlock {
     fn crc(&self, schema: &[u8]) -> u32 {
         let place = (self.at / 8) as u16;
         let identity = Identity { index: self.row, generation: 0, type_index: SCHEMA_TYPE, place };
-        block_crc(mark(1), identity, self.tag, schema)
+        block_crc(seed(1), identity, self.tag, schema)
     }
 
     /// Finds the only block that holds `schema`.

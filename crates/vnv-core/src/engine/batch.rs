@@ -216,8 +216,10 @@ where
                         }
                     };
                 }
-                fresh = (fresh.0 + units, fresh.1 - units);
-                fresh.0 - units
+                // The last unit of a part may be number 65,535: then the end wraps to 0, where no place is.
+                let place = fresh.0;
+                fresh = (place.wrapping_add(units), fresh.1 - units);
+                place
             };
             if run.objects != 0 && place != run.end {
                 self.write_run(run)?;
@@ -228,7 +230,7 @@ where
             }
             self.seal(index, resident, place)?;
             run.objects += 1;
-            run.end = place + units;
+            run.end = place.wrapping_add(units);
         }
         self.write_run(run)
     }
@@ -238,7 +240,7 @@ where
         let mut last = None;
         self.chosen_from(0).all(|index| {
             let (place, units) = (self.slot(index).place(), self.slot(index).units());
-            last.replace(place + units).is_none_or(|end| end == place)
+            last.replace(place.wrapping_add(units)).is_none_or(|end| end == place)
         })
     }
 
@@ -271,9 +273,10 @@ where
         if run.objects == 0 {
             return Ok(());
         }
-        let (at, end) = (self.offset_of(run.place), self.offset_of(run.end));
+        let at = self.offset_of(run.place);
+        let length = u32::from(run.end.wrapping_sub(run.place)) << self.unit_shift();
         if !fault!(RecordBeforeBlocks) {
-            self.stream(at, end - at, &|engine, sink| {
+            self.stream(at, length, &|engine, sink| {
                 for index in engine.chosen_from(run.first).take(usize::from(run.objects)) {
                     let Some(resident) = engine.resident(index) else { continue };
                     // SAFETY: no mutable guard is open on an object that was chosen.
@@ -293,7 +296,7 @@ where
             if fault!(RecordBeforeBlocks) {
                 self.choose_one(index, Chosen::default());
             }
-            place += self.slot(index).units();
+            place = place.wrapping_add(self.slot(index).units());
             next = index + 1;
         }
         Ok(())

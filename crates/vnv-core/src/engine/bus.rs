@@ -153,6 +153,6 @@ where
             self.safe_point()?;
             crc.update(step);
         }
-        Ok(crc.finish(self.geometry.mark))
+        Ok(crc.finish(self.geometry.seed))
     }
 }

@@ -53,8 +53,8 @@ pub const fn snapshot_fixed(objects: u16) -> u32 {
 /// Where the data area lies, and how much may be dirty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
-    /// [`mark`](crate::block::mark) of the format's epoch, in the checksums of blocks.
-    pub mark: u32,
+    /// [`seed`](crate::block::seed) of the format's epoch, in the checksums of blocks.
+    pub seed: u32,
     /// Bytes of a unit, a power of two, at least 8 and a row.
     pub unit: u32,
     /// Bytes of a row: what a torn write may destroy.

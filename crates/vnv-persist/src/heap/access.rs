@@ -148,7 +148,8 @@ where
         self.get_element_any(handle.object_id(), index)
     }
 
-    /// Allocates an object. With room: no bus traffic.
+    /// Allocates an object. With room: no bus traffic. Without a free slot, place or row of the type table the heap commits, and if that is not
+    /// enough collects once, unless a transaction runs or a mutable guard is open.
     ///
     /// # Errors
     ///

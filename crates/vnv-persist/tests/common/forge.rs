@@ -21,7 +21,7 @@ impl Seed {
         Self { epoch: FIRST_EPOCH, at, salt }
     }
 
-    const fn mark(self) -> u32 {
+    const fn value(self) -> u32 {
         (self.epoch ^ self.at as u32).wrapping_mul(0x9E37_79B9)
     }
 }
@@ -36,7 +36,7 @@ pub fn sign_header(record: &mut [u8], seed: Seed) {
     let mut digest = crc.digest();
     digest.update(&seed.salt.to_le_bytes());
     digest.update(&record[6..24]);
-    put(record, 4, &(digest.finalize() ^ (seed.mark() >> 16) as u16).to_le_bytes());
+    put(record, 4, &(digest.finalize() ^ (seed.value() >> 16) as u16).to_le_bytes());
 }
 
 /// Gives a record both checksums.
@@ -47,7 +47,7 @@ pub fn sign(record: &mut [u8], seed: Seed) {
     let mut digest = crc.digest();
     digest.update(&seed.salt.to_le_bytes());
     digest.update(&record[4..length]);
-    put(record, 0, &(digest.finalize() ^ seed.mark()).to_le_bytes());
+    put(record, 0, &(digest.finalize() ^ seed.value()).to_le_bytes());
 }
 
 /// The checksum of a superblock.

@@ -1,6 +1,6 @@
 //! Objects, types and roots.
 
-use vnv_core::block::{BlockHeader, HEADER, Identity, block_crc, mark};
+use vnv_core::block::{BlockHeader, HEADER, Identity, block_crc, seed};
 use vnv_persist::schema::Schema;
 use vnv_persist::{Durable, Error, Heap, Link, Memory, Options};
 use vnv_storage::RamStorage;
@@ -102,10 +102,10 @@ fn an_object_that_was_found_damaged_is_given_out() {
         let header = BlockHeader::from_bytes(&image[at..]);
         let identity = Identity { index: link.index(), generation, type_index, place: (at / 8) as u16 };
         if header.size == 6
-            && header.crc == block_crc(mark(1), identity, header.tag, &image[at + HEADER..at + HEADER + 6])
+            && header.crc == block_crc(seed(1), identity, header.tag, &image[at + HEADER..at + HEADER + 6])
         {
             image[at + HEADER] = 2;
-            let crc = block_crc(mark(1), identity, header.tag, &image[at + HEADER..at + HEADER + 6]);
+            let crc = block_crc(seed(1), identity, header.tag, &image[at + HEADER..at + HEADER + 6]);
             image[at..at + 8].copy_from_slice(&BlockHeader { crc, ..header }.to_bytes());
             forged += 1;
         }
@@ -293,7 +293,6 @@ fn a_transaction_that_was_given_up_does_not_stand_in_the_way() {
     }
     drop(transaction);
     let commits = heap.sequence();
-    assert_eq!(add(&heap, &links[..5]), Err(Error::PendingFull));
     assert_eq!(heap.sequence(), commits, "nothing is committed inside a transaction");
     assert_eq!(add(&heap, &links[..5]), Ok(()), "the next one begins with a commit");
     assert_eq!(heap.sequence(), commits + 2);

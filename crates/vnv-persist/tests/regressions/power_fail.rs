@@ -24,10 +24,17 @@ thread_local! {
     static FAILING: Cell<u64> = const { Cell::new(0) };
 }
 
-/// While power is gone another program opens the storage, and evicts, or takes a snapshot.
+/// While power is gone another program opens the storage, and evicts, or takes a snapshot; or formats it.
 fn another_program(base: *mut u8, size: usize) -> Arena {
     let mut memory = Ram::new();
     let shared = SHARED.with_borrow(|shared| shared.clone().unwrap());
+    if OTHER.get() == 2 {
+        // Into the first half; the second one, and the reserves, stay as they are.
+        Heap::<_, Ram>::format(shared, &mut memory, RESUME).unwrap();
+        // SAFETY: the arena is filled again.
+        unsafe { base.write_bytes(0xA5, size) };
+        return Arena::Lost;
+    }
     let heap = Heap::<_, Ram>::open(shared, &mut memory, RESUME).unwrap();
     if OTHER.get() == 0 {
         for _ in 0..3 {
@@ -46,7 +53,7 @@ fn another_program(base: *mut u8, size: usize) -> Arena {
 }
 
 /// A program was resumed although another one had opened the storage since: (0) its evicted objects were overwritten, (1) the
-/// other one's snapshot was lost.
+/// other one's snapshot was lost; (2) it had formatted the storage, and the resumed program committed into a half that no longer counts.
 fn resumed_behind_another_program(other: u8) {
     OTHER.set(other);
     let shared = SharedStorage::new(TearStorage::new(6000, 8));
@@ -56,6 +63,10 @@ fn resumed_behind_another_program(other: u8) {
     let heap = Heap::<_, Ram>::format(shared.clone(), &mut memory, RESUME).unwrap();
     let a = heap.allocate([0u8; 64]).unwrap().into_link();
     heap.set_root("a", Some(a)).unwrap();
+    while other == 2 && heap.compactions() == 0 {
+        heap.get_mut(a).unwrap()[0] += 1;
+        heap.commit().unwrap();
+    }
     // The next record goes to the second reserve, so that the other program's snapshot does not overwrite it.
     heap.snapshot().unwrap();
     heap.commit().unwrap();
@@ -78,6 +89,7 @@ fn resumed_behind_another_program(other: u8) {
 fn what_another_program_has_opened_is_not_resumed() {
     resumed_behind_another_program(0);
     resumed_behind_another_program(1);
+    resumed_behind_another_program(2);
 }
 
 /// An alarm that came during `with_device` was served by nobody when it ended.
