@@ -1,16 +1,19 @@
 //! What is done with the bytes that a cut leaves: a new instance opens them, and life goes on; and is cut again.
 
-use crate::device::{Recorder, Write, torn};
-use crate::journal::{Journal, at};
+use crate::device::{LabDevice as _, Recorder, Write, torn};
+use crate::found::{Found, found};
+use crate::journal::{Journal, Moment, at};
 use crate::life::Life;
 use crate::player::play;
 use crate::point::Point;
+use crate::refine::{Traffic, former_finds, refine};
 use crate::report::Counts;
-use crate::state::{State, Unreadable, extract};
-use crate::types::{LabHeap, Ram};
+use crate::shape::Shape;
+use crate::state::{Held, State, Unreadable};
+use crate::types::Ram;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use vnv_persist::{Finding, Heap, OpenError, verify};
+use vnv_persist::{Finding, OpenError, verify};
 use vnv_sim::{Garbage, Tear, TearStorage};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -64,6 +67,8 @@ pub struct Suspect {
     pub legal: Vec<Arc<State>>,
     /// The states before the acknowledged one: what T4 and T5 may bring back where they hit the last record.
     pub older: Vec<Arc<State>>,
+    /// A layout that was there before the last formatting, and the only state that a program of it may find.
+    pub former: Option<(Shape, Option<Arc<State>>)>,
     /// The operation that was running.
     pub op: usize,
     /// The cuts so far.
@@ -78,7 +83,9 @@ impl Suspect {
     pub fn key(&self) -> u128 {
         // In order, so that equal states do not cancel each other.
         let mix = |sum: u64, part: u64| (sum.rotate_left(9) ^ part).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let expected = self.legal.iter().fold(self.op as u64, |sum, state| mix(sum, state.fingerprint()));
+        let former = self.former.as_ref().and_then(|(_, state)| state.as_ref());
+        let legal = self.legal.iter().chain(former);
+        let expected = legal.fold(self.op as u64, |sum, state| mix(sum, state.fingerprint()));
         xxh3_128(&self.image) ^ u128::from(expected)
     }
 
@@ -186,11 +193,20 @@ impl<'l> Checker<'l> {
     fn examine(&self, suspect: &Suspect) -> Result<(), String> {
         // The rungs that a checksum can notice, but not repair.
         let may_notice = suspect.path.iter().any(|point| point.rung() >= 4);
-        self.verify(&suspect.image, may_notice)?;
+        let shape = self.life.shape_at(suspect.op);
+        self.verify(&suspect.image, shape, may_notice)?;
+        if !may_notice {
+            former(suspect)?;
+        }
         self.count(suspect, |counts| counts.recoveries += 1);
         let (recorder, storage, tape) = Recorder::new(suspect.image.clone(), self.life.row);
         tape.recording.set(true);
-        let found = match self.recover(recorder) {
+        let found = match recover(recorder, shape, suspect) {
+            // A typed error.
+            Ok(state) if may_notice && state.held == Held::Foreign => {
+                self.count(suspect, |counts| counts.noticed += 1);
+                return Ok(());
+            }
             Ok(state) => state,
             Err(Unreadable::Error(_)) if may_notice => {
                 self.count(suspect, |counts| counts.noticed += 1);
@@ -210,6 +226,9 @@ impl<'l> Checker<'l> {
         if may_notice {
             return Ok(());
         }
+        if found.held.is_refused(shape) && tape.position.get() != 0 {
+            return Err("a storage was refused, and changed".to_string());
+        }
         let writes = tape.writes.take();
         let depth = suspect.path.len();
         if depth < self.extent.depth && self.extent.goes_deeper(depth) && self.takes_nested(suspect) {
@@ -224,11 +243,11 @@ impl<'l> Checker<'l> {
         format!("neither the last commit nor the running one; found {found:?}; legal {}", legal.join(" or "))
     }
 
-    fn verify(&self, image: &[u8], may_notice: bool) -> Result<(), String> {
+    fn verify(&self, image: &[u8], shape: Shape, may_notice: bool) -> Result<(), String> {
         let mut memory = Ram::new();
         let mut findings = Vec::new();
         let device = TearStorage::from_image(image.to_vec(), self.life.row);
-        let verified = verify(device, &mut memory, self.life.options, &mut |finding| findings.push(finding));
+        let verified = verify(device, &mut memory, shape.options(), &mut |finding| findings.push(finding));
         match verified {
             _ if may_notice => Ok(()),
             Err(OpenError::Heap(error)) => Err(format!("verify: {error:?}")),
@@ -245,27 +264,16 @@ impl<'l> Checker<'l> {
         }
     }
 
-    /// Opens and reads everything.
-    fn recover(&self, recorder: Recorder) -> Result<State, Unreadable> {
-        let mut memory = Ram::new();
-        let heap: LabHeap<'_, Recorder> = match Heap::open(recorder, &mut memory, self.life.options) {
-            Ok(heap) => heap,
-            Err(OpenError::Heap(error)) => return Err(Unreadable::Error(format!("open: {error:?}"))),
-            // Legal only while the storage is being formatted, when this state is one of the legal ones.
-            Err(OpenError::Damaged(damage)) if !matches!(damage, vnv_persist::Damage::Superblock) => {
-                return Err(Unreadable::Error(format!("open: damaged {damage:?}")));
-            }
-            Err(_) => return Ok(State::default()),
-        };
-        if let Some(index) = heap.report().damaged {
-            return Err(Unreadable::Error(format!("object {index} is damaged")));
-        }
-        extract(&heap)
+    fn takes_nested(&self, suspect: &Suspect) -> bool {
+        self.is_sample(suspect, if suspect.path.len() > 1 { self.third() } else { self.life.nested })
     }
 
-    fn takes_nested(&self, suspect: &Suspect) -> bool {
-        // Third cuts are sampled.
-        if suspect.path.len() > 1 { self.is_sample(suspect, 23) } else { self.is_sample(suspect, self.life.nested) }
+    /// Third cuts are sampled.
+    fn third(&self) -> usize {
+        match self.life.third {
+            0 if self.extent.full || self.extent.only.is_some() => 23,
+            every => every,
+        }
     }
 
     /// Whether a suspect is cut again, if every `every`-th is (0: none).
@@ -277,7 +285,11 @@ impl<'l> Checker<'l> {
     /// Cuts the recovery at every byte that it writes: nothing may change (G7).
     fn cut_recovery(&self, suspect: &Suspect, writes: &[Write], state: &Arc<State>) {
         let next = Suspect { legal: vec![Arc::clone(state)], ..suspect.clone() };
-        self.cut_writes(&next, writes, 0, Point::Recovery, &|_| (next.legal.clone(), next.op));
+        self.cut_writes(&next, writes, 0, Point::Recovery, &|_| Expected {
+            legal: next.legal.clone(),
+            former: next.former.clone(),
+            op: next.op,
+        });
     }
 
     /// Cuts at every byte of `writes` from number `from` on; `expect` tells what is legal during each, and the
@@ -288,7 +300,7 @@ impl<'l> Checker<'l> {
         writes: &[Write],
         from: usize,
         point: impl Fn(usize, usize, Tear) -> Point,
-        expect: &dyn Fn(usize) -> (Vec<Arc<State>>, usize),
+        expect: &dyn Fn(usize) -> Expected,
     ) {
         let depth = suspect.path.len();
         let mut image = suspect.image.clone();
@@ -305,9 +317,9 @@ impl<'l> Checker<'l> {
                     let mut path = suspect.path.clone();
                     path.push(point);
                     let image = torn(&image, self.life.row, write, byte, tear);
-                    let (legal, op) = expect(number);
+                    let Expected { legal, former, op } = expect(number);
                     let number = suspect.number + byte + number;
-                    let next = Suspect { image, path, legal, op, number, older: Vec::new() };
+                    let next = Suspect { image, path, legal, former, op, number, older: Vec::new() };
                     if self.is_new(&next) {
                         self.check(&next);
                     }
@@ -321,42 +333,110 @@ impl<'l> Checker<'l> {
     /// The rest of the life, a clean commit, and another reopening: nothing acknowledged may be lost.
     fn go_on(&self, suspect: &Suspect, state: &Arc<State>, recovery: usize) -> Result<(), String> {
         let depth = suspect.path.len();
-        let second = depth < self.extent.depth.min(2)
-            && self.extent.goes_deeper(depth)
-            && self.is_sample(suspect, self.life.second);
-        if !state.formatted {
-            return Ok(());
-        }
+        let every = if depth < 2 { self.life.second } else { self.life.third };
+        let second = depth < self.extent.depth && self.extent.goes_deeper(depth) && self.is_sample(suspect, every);
         let (recorder, storage, tape) = Recorder::new(suspect.image.clone(), self.life.row);
         tape.recording.set(second);
         let position = || tape.position.get();
         let journal = Journal::new((**state).clone(), suspect.op, &position);
-        let played = play(recorder, self.life.options, &self.life.ops, suspect.op, &journal, true);
+        journal.resumed.set(true);
+        journal
+            .exclude(suspect.former.as_ref().map(|(shape, _)| *shape).filter(|former| state.shape() != Some(*former)));
+        let played = play(recorder, self.life, suspect.op, &journal, true);
         drop(played.map_err(|stopped| format!("going on: {}", stopped.what()))?);
         let image = storage.borrow().image().to_vec();
-        self.verify(&image, false).map_err(|error| format!("at the end of life: {error}"))?;
-        let (recorder, _, _) = Recorder::new(image, self.life.row);
+        let shape = self.life.shape_at(self.life.ops.len());
+        self.verify(&image, shape, false).map_err(|error| format!("at the end of life: {error}"))?;
         self.count(suspect, |counts| counts.recoveries += 2);
         let end = journal.now.borrow().clone();
-        match self.recover(recorder) {
-            Ok(found) if found == end => {}
+        let last = Suspect { legal: vec![Arc::new(end.clone())], ..suspect.clone() };
+        match recover(Recorder::new(image, self.life.row).0, shape, &last) {
+            Ok(found) if found == end || journal.resolve(&found) => {}
             Ok(found) => return Err(format!("an acknowledged commit is lost: {found:?} instead of {end:?}")),
             Err(Unreadable::Error(what) | Unreadable::Wrong(what)) => {
                 return Err(format!("at the end of life: {what}"));
             }
         }
         if second {
-            let moments = journal.moments();
-            let states: Vec<Arc<State>> = journal.states.borrow().iter().cloned().map(Arc::new).collect();
-            // Up to the end of the first commit.
-            let first = moments.iter().find(|moment| moment.legal.acknowledged > 0).map(|moment| moment.position);
-            let mut writes = tape.writes.take();
-            writes.truncate(first.unwrap_or(writes.len()));
-            self.cut_writes(suspect, &writes, recovery, Point::GoingOn, &|number| {
-                let moment = at(&moments, number);
-                (moment.legal.all().filter_map(|state| states.get(state).cloned()).collect(), moment.op)
-            });
+            self.cut_rest(suspect, &journal, tape.writes.take(), recovery)?;
         }
         Ok(())
+    }
+
+    /// Cuts what followed a recovery, up to the end of the first commit.
+    fn cut_rest(
+        &self,
+        suspect: &Suspect,
+        journal: &Journal<'_>,
+        mut writes: Vec<Write>,
+        recovery: usize,
+    ) -> Result<(), String> {
+        let moments = journal.moments();
+        let states: Vec<Arc<State>> = journal.states.borrow().iter().cloned().map(Arc::new).collect();
+        let formats = journal.formats();
+        let formatted = formats.first().filter(|format| format.old == 0).map_or(0, |format| format.new);
+        let first = moments.iter().find(|moment| moment.legal.acknowledged > formatted).map(|moment| moment.position);
+        writes.truncate(first.unwrap_or(writes.len()));
+        let numbered: Vec<(usize, Write)> = writes.iter().cloned().enumerate().collect();
+        let formats: Vec<_> = formats.into_iter().filter(|format| format.to <= writes.len()).collect();
+        let traffic = Traffic { image: &suspect.image, writes: &numbered, formats: &formats, states: &states };
+        let moments = refine(self.life, &traffic, moments)?;
+        self.cut_writes(suspect, &writes, recovery, Point::GoingOn, &|number| {
+            let moment = at(&moments, number);
+            Expected::of(&moment, &states)
+        });
+        Ok(())
+    }
+}
+
+/// What may be found after a cut.
+#[derive(Clone)]
+pub struct Expected {
+    /// The legal states, the acknowledged one first.
+    pub legal: Vec<Arc<State>>,
+    /// As [`Suspect::former`].
+    pub former: Option<(Shape, Option<Arc<State>>)>,
+    /// The operation that runs.
+    pub op: usize,
+}
+
+impl Expected {
+    /// What is legal at a moment.
+    pub fn of(moment: &Moment, states: &[Arc<State>]) -> Self {
+        let state = |number: usize| states.get(number).cloned();
+        let former = moment.former.map(|former| (former.shape, former.state.and_then(state)));
+        Self { legal: moment.legal.all().filter_map(state).collect(), former, op: moment.op }
+    }
+}
+
+/// Opens and reads everything, as a program of `shape` does; where that finds a heap of another layout, as one of the layouts
+/// that are legal.
+fn recover(recorder: Recorder, shape: Shape, suspect: &Suspect) -> Result<State, Unreadable> {
+    let again = recorder.again().map_err(Unreadable::Error)?;
+    match found(recorder, shape) {
+        Found::State(state) => return Ok(state),
+        Found::Unreadable(what) => return Err(what),
+        Found::OtherLayout => {}
+    }
+    let image = again.image();
+    for former in suspect.legal.iter().chain(&suspect.older).filter_map(|state| state.shape()) {
+        let Some(part) = image.get(..former.capacity as usize).filter(|_| former != shape) else { continue };
+        match found(Recorder::new(part.to_vec(), former.row).0, former) {
+            Found::State(state) if state.shape().is_some() => return Ok(state),
+            Found::Unreadable(what) => return Err(what),
+            _ => {}
+        }
+    }
+    // It is left alone, as everything else that is not known.
+    Ok(State::foreign())
+}
+
+/// A program of the layout before the last formatting finds what was there before it, or nothing.
+fn former(suspect: &Suspect) -> Result<(), String> {
+    let Some((shape, expected)) = &suspect.former else { return Ok(()) };
+    match (former_finds(&suspect.image, *shape)?, expected) {
+        (Some(found), Some(expected)) if found == **expected => Ok(()),
+        (Some(found), _) => Err(format!("a program of the former layout finds {found:?}")),
+        (None, _) => Ok(()),
     }
 }

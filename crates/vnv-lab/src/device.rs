@@ -10,7 +10,7 @@ use vnv_storage::embedded_storage::{ReadStorage, Storage};
 use vnv_storage::{Device, OwnedSpiFram, Part, Pieces};
 
 /// A storage whose writes can be made to fail.
-pub trait LabDevice: Device
+pub trait LabDevice: Device + Sized
 where
     Self::Error: Debug,
 {
@@ -20,11 +20,18 @@ where
     fn disarm(&mut self);
     /// Bytes written so far.
     fn written(&self) -> u64;
+    /// The same storage once more, as a program finds it that starts again.
+    ///
+    /// # Errors
+    ///
+    /// If it is not found.
+    fn again(&self) -> Result<Self, String>;
 }
 
 /// The driver on the simulated part.
 pub struct SpiPart {
     fram: Fram,
+    part: Part,
     driver: OwnedSpiFram<SimBus, SimChipSelect>,
     /// Writes still to come before one fails.
     armed: Option<(u8, u8)>,
@@ -45,7 +52,7 @@ impl SpiPart {
     pub fn new(fram: &Fram, part: Part) -> Result<Self, String> {
         let driver = OwnedSpiFram::new(fram.bus(), fram.chip_select(), part, &mut NoDelay);
         let driver = driver.map_err(|error| format!("probe: {error:?}"))?;
-        Ok(Self { fram: fram.clone(), driver, armed: None })
+        Ok(Self { fram: fram.clone(), part, driver, armed: None })
     }
 }
 
@@ -108,6 +115,9 @@ impl LabDevice for SpiPart {
     fn written(&self) -> u64 {
         self.fram.counters().bytes_written
     }
+    fn again(&self) -> Result<Self, String> {
+        Self::new(&self.fram, self.part)
+    }
 }
 
 /// A write as it reached the storage.
@@ -143,6 +153,12 @@ impl Recorder {
         let inner = Rc::new(RefCell::new(TearStorage::from_image(image, row)));
         let tape = Rc::new(Tape::default());
         (Self { inner: Rc::clone(&inner), tape: Rc::clone(&tape) }, inner, tape)
+    }
+
+    /// What the storage holds.
+    #[must_use]
+    pub fn image(&self) -> Vec<u8> {
+        self.inner.borrow().image().to_vec()
     }
 }
 
@@ -198,6 +214,9 @@ impl LabDevice for Recorder {
     }
     fn written(&self) -> u64 {
         self.inner.borrow().total_written()
+    }
+    fn again(&self) -> Result<Self, String> {
+        Ok(Self { inner: Rc::clone(&self.inner), tape: Rc::clone(&self.tape) })
     }
 }
 

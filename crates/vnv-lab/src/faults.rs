@@ -6,14 +6,13 @@ use crate::check::{Checker, Extent, Suspect};
 use crate::device::Recorder;
 use crate::journal::{Journal, Moment};
 use crate::life::Life;
-use crate::player::{Stopped, play};
+use crate::player::play;
 use crate::point::Point;
 use crate::recording::{Recording, before};
 use crate::state::State;
-use crate::types::Ram;
+use crate::stopped::Stopped;
 use rayon::prelude::*;
 use std::sync::Arc;
-use vnv_persist::format;
 use vnv_sim::Garbage;
 
 /// Every write of the life dropped and halved, every row of its last image overwritten.
@@ -35,10 +34,9 @@ pub fn fifth_rung(life: &Life, recording: &Recording, checker: &Checker<'_>, ext
         .flat_map(|row| [Garbage::Zeros, Garbage::Ones, Garbage::Seeded(0x5EED)].map(|garbage| (row, garbage)));
     let strays = strays.map(|(row, garbage)| {
         let mut image = recording.image.clone();
-        let from = row * life.row as usize;
-        let torn = image.iter_mut().enumerate().skip(from).take(life.row as usize);
-        torn.for_each(|(at, byte)| *byte = garbage.byte(*byte, *byte, at));
-        end(&recording.states, &recording.moments, image, Point::Stray(row, garbage), life)
+        let point = Point::Stray(row, garbage);
+        point.spoil(&mut image, life.row);
+        end(&recording.states, &recording.moments, image, point, life)
     });
     let strays: Vec<Suspect> = strays.filter(|suspect| extent.wants(0, suspect.path[0])).collect();
     suspects.par_iter().chain(strays.par_iter()).for_each(|suspect| {
@@ -49,11 +47,13 @@ pub fn fifth_rung(life: &Life, recording: &Recording, checker: &Checker<'_>, ext
 }
 
 fn end(states: &[Arc<State>], moments: &[Moment], image: Vec<u8>, point: Point, life: &Life) -> Suspect {
-    let older = before(states, moments, states.len().saturating_sub(1));
+    let last = moments.last().map(|moment| moment.legal.clone()).unwrap_or_default();
+    let older = before(states, moments, last.acknowledged);
     Suspect {
         image,
-        legal: states.last().cloned().into_iter().collect(),
+        legal: last.all().filter_map(|state| states.get(state).cloned()).collect(),
         older,
+        former: None,
         op: life.ops.len(),
         path: vec![point],
         number: 0,
@@ -62,21 +62,16 @@ fn end(states: &[Arc<State>], moments: &[Moment], image: Vec<u8>, point: Point, 
 
 /// Runs the life again, with one write that does not do what it should. `Ok(None)`: that was noticed.
 fn spoil(life: &Life, recording: &Recording, point: Point) -> Result<Option<Suspect>, String> {
-    let (recorder, storage, tape) = Recorder::new(recording.blank.clone(), life.row);
+    let (recorder, storage, tape) = Recorder::new(recording.initial.clone(), life.row);
     match point {
         Point::Dropped(write) => storage.borrow_mut().drop_write_at(write as u64),
         Point::Halved(write) => storage.borrow_mut().truncate_write_at(write as u64, life.row as usize / 2),
         _ => return Ok(None),
     }
-    let mut recorder = recorder;
     let position = || tape.position.get();
-    let journal = Journal::new(State::default(), 0, &position);
-    journal.formatting();
-    format(&mut recorder, &mut Ram::new(), life.options).map_err(|error| format!("format: {error:?}"))?;
-    journal.formatted();
-    let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        play(recorder, life.options, &life.ops, 0, &journal, true)
-    }));
+    let before = recording.states.first().map(|state| (**state).clone()).unwrap_or_default();
+    let journal = Journal::new(before, 0, &position);
+    let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| play(recorder, life, 0, &journal, true)));
     match played {
         Ok(Ok(device)) => drop(device),
         Ok(Err(Stopped::Noticed(_) | Stopped::Older(_))) => return Ok(None),

@@ -1,5 +1,6 @@
 //! What the model knows at each instant: the state, the commits, and what a reopening may find.
 
+use crate::shape::Shape;
 use crate::state::State;
 use std::cell::{Cell, RefCell};
 use vnv_persist::Event;
@@ -35,6 +36,34 @@ pub struct Moment {
     pub legal: Legal,
     /// The operation that runs.
     pub op: usize,
+    /// What a program of the layout before the last formatting may find.
+    pub former: Option<Former>,
+}
+
+/// What a program of a former layout may find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Former {
+    /// What it formatted the storage with.
+    pub shape: Shape,
+    /// The only state that it may find, if it may find any.
+    pub state: Option<usize>,
+}
+
+/// A formatting in the recorded traffic.
+#[derive(Clone, Copy, Debug)]
+pub struct Formatting {
+    /// It begins at this position.
+    pub from: usize,
+    /// It is over at this one.
+    pub to: usize,
+    /// Number of the moment of its beginning.
+    pub moment: usize,
+    /// The state before.
+    pub old: usize,
+    /// The state while there is none: to be formatted.
+    pub blank: usize,
+    /// The state behind it.
+    pub new: usize,
 }
 
 /// The model of a running life.
@@ -46,12 +75,18 @@ pub struct Journal<'p> {
     moments: RefCell<Vec<Moment>>,
     legal: RefCell<Legal>,
     op: Cell<usize>,
+    former: Cell<Option<Former>>,
+    formats: RefCell<Vec<Formatting>>,
+    /// Whether a life goes on here that was cut, in the operation with which it goes on.
+    pub resumed: Cell<bool>,
     /// Inside a transaction nothing may be committed.
     pub in_transaction: Cell<bool>,
     /// Whether a bus fault may be on its way.
     pub armed: Cell<bool>,
     /// Commits and snapshots acknowledged.
     pub commits: Cell<usize>,
+    /// The sequence number of each of them, and its state; 0: of a formatting.
+    pub sequences: RefCell<Vec<(u64, usize)>>,
     /// Operations that a full heap refused.
     pub refusals: Cell<usize>,
     complaint: RefCell<Option<String>>,
@@ -67,9 +102,13 @@ impl<'p> Journal<'p> {
             moments: RefCell::default(),
             legal: RefCell::default(),
             op: Cell::new(op),
+            former: Cell::default(),
+            formats: RefCell::default(),
+            resumed: Cell::new(false),
             in_transaction: Cell::new(false),
             armed: Cell::new(false),
             commits: Cell::new(0),
+            sequences: RefCell::default(),
             refusals: Cell::new(0),
             complaint: RefCell::default(),
             position,
@@ -80,7 +119,7 @@ impl<'p> Journal<'p> {
 
     fn note(&self) {
         let (position, legal, op) = ((self.position)(), self.legal.borrow().clone(), self.op.get());
-        self.moments.borrow_mut().push(Moment { position, legal, op });
+        self.moments.borrow_mut().push(Moment { position, legal, op, former: self.former.get() });
     }
 
     /// An operation begins.
@@ -89,15 +128,45 @@ impl<'p> Journal<'p> {
         self.note();
     }
 
-    /// The storage is about to be formatted: until [`formatted`](Self::formatted), blank and empty are legal.
-    pub fn formatting(&self) {
-        *self.now.borrow_mut() = State::empty();
-        self.observe(Event::Committing);
+    /// The storage is about to be formatted: until [`formatted`](Self::formatted), what was there, nothing and an empty heap
+    /// are legal.
+    pub fn formatting(&self, shape: Shape) {
+        let old = self.legal.borrow().acknowledged;
+        let mut states = self.states.borrow_mut();
+        let held = states.get(old).and_then(State::shape);
+        let former = match (held, self.former.get()) {
+            (Some(held), _) if held != shape => Some(Former { shape: held, state: Some(old) }),
+            (_, Some(former)) if former.shape != shape => Some(Former { state: None, ..former }),
+            _ => None,
+        };
+        self.former.set(former);
+        *self.now.borrow_mut() = State::empty(shape);
+        let (blank, new) = (states.len(), states.len() + 1);
+        states.extend([State::default(), State::empty(shape)]);
+        drop(states);
+        self.legal.borrow_mut().running = vec![blank, new];
+        let (from, moment) = ((self.position)(), self.moments.borrow().len());
+        self.formats.borrow_mut().push(Formatting { from, to: usize::MAX, moment, old, blank, new });
+        self.note();
     }
 
     /// The storage is formatted.
     pub fn formatted(&self) {
+        if let Some(format) = self.formats.borrow_mut().last_mut() {
+            format.to = (self.position)();
+        }
+        self.former.set(self.former.get().map(|former| Former { state: None, ..former }));
         self.observe(Event::Committed(0));
+    }
+
+    /// A program of this layout must not find anything from here on.
+    pub fn exclude(&self, shape: Option<Shape>) {
+        self.former.set(shape.map(|shape| Former { shape, state: None }));
+    }
+
+    /// The formattings, in order.
+    pub fn formats(&self) -> Vec<Formatting> {
+        self.formats.borrow().clone()
     }
 
     /// What the heap reports.
@@ -111,11 +180,12 @@ impl<'p> Journal<'p> {
                 states.push(self.now.borrow().clone());
                 self.legal.borrow_mut().running.push(states.len() - 1);
             }
-            Event::Committed(_) => {
+            Event::Committed(sequence) => {
                 let mut legal = self.legal.borrow_mut();
                 if let Some(last) = legal.running.last().copied() {
                     *legal = Legal::only(last);
                 }
+                self.sequences.borrow_mut().push((sequence, legal.acknowledged));
                 self.commits.set(self.commits.get() + 1);
             }
             _ => {}
@@ -164,5 +234,5 @@ impl<'p> Journal<'p> {
 pub fn at(moments: &[Moment], position: usize) -> Moment {
     let end = moments.partition_point(|moment| moment.position <= position);
     let last = end.checked_sub(1).and_then(|last| moments.get(last)).cloned();
-    last.unwrap_or(Moment { position: 0, legal: Legal::default(), op: 0 })
+    last.unwrap_or(Moment { position: 0, legal: Legal::default(), op: 0, former: None })
 }

@@ -23,8 +23,8 @@ struct Arguments {
     /// A life of one's own, as text: settings and operations, separated by semicolons
     #[arg(long, value_name = "TEXT", conflicts_with = "life")]
     ops: Option<String>,
-    /// Most cuts one after the other
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=3))]
+    /// Most cuts one after the other; third ones are samples, in lives that ask for them
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=3))]
     depth: u8,
     /// Only this rung of the tear ladder, T0 to T5
     #[arg(long, value_name = "T", value_parser = rung_of)]
@@ -35,6 +35,12 @@ struct Arguments {
     /// Only these cuts, one after the other, as a violation prints them
     #[arg(long, value_name = "CUTS", value_delimiter = ',')]
     replay: Vec<Point>,
+    /// Images put together of valid ones: so many (10000, with --full 100000, without if only some lives are asked for)
+    #[arg(long, value_name = "N")]
+    splices: Option<u64>,
+    /// Only the spliced image with this number, as a violation prints it
+    #[arg(long, value_name = "NUMBER")]
+    splice: Option<u64>,
     /// Where the report goes, as JSON
     #[arg(long, value_name = "FILE", default_value = "target/crash/report.json")]
     report: PathBuf,
@@ -89,9 +95,14 @@ fn run(arguments: &Arguments) -> Result<bool> {
         }
         return Ok(true);
     }
+    if let Some(number) = arguments.splice {
+        let outcome = vnv_lab::splice::splice(number);
+        println!("spliced image {number}: {outcome:?}");
+        return Ok(outcome.is_ok());
+    }
     let replay = (!arguments.replay.is_empty()).then(|| arguments.replay.clone());
     let extent = Extent {
-        depth: if arguments.full { 3 } else { usize::from(arguments.depth) }.max(arguments.replay.len()),
+        depth: usize::from(if arguments.full { 3 } else { arguments.depth }).max(arguments.replay.len()),
         rung: arguments.tear,
         full: arguments.full,
         coarse: false,
@@ -107,7 +118,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
         return vnv_lab::mutants::run(&lives, arguments.fault.as_deref(), arguments.tear);
     }
     let command = format!("cargo xtask crash {}", std::env::args().skip(1).collect::<Vec<_>>().join(" "));
-    let mut report = Report { command: command.trim_end().to_string(), lives: Vec::new() };
+    let mut report = Report { command: command.trim_end().to_string(), ..Report::default() };
     for (number, life) in lives.iter().enumerate() {
         let bar = ProgressBar::new(0);
         let style = ProgressStyle::with_template("{prefix:>28} {bar:40} frame {pos} of {len}, {elapsed}")?;
@@ -120,8 +131,9 @@ fn run(arguments: &Arguments) -> Result<bool> {
         bar.finish_and_clear();
         let total = life_report.total();
         println!(
-            "{:>18}: {} operations, {} commits, {} bits; {} cuts, {} images, {} recoveries, {:.1} s; violations: {}",
+            "{:>20}: on {}, {} operations, {} commits, {} bits; {} cuts, {} images, {} recoveries, {:.1} s; violations: {}",
             life.name,
+            life_report.start,
             life_report.operations,
             life_report.commits,
             life_report.bits,
@@ -132,12 +144,29 @@ fn run(arguments: &Arguments) -> Result<bool> {
             life_report.violations.len()
         );
         for violation in &life_report.violations {
-            println!("{:>18}  {}: {}", "", violation.path, violation.what);
+            println!("{:>20}  {}: {}", "", violation.path, violation.what);
             let which =
                 if arguments.ops.is_some() { format!("--ops '{life}'") } else { format!("--life {}", life.name) };
-            println!("{:>18}  replay: cargo xtask crash {which} --replay {}", "", violation.path);
+            let replay =
+                if violation.path.is_empty() { String::new() } else { format!(" --replay {}", violation.path) };
+            println!("{:>20}  replay: cargo xtask crash {which}{replay}", "");
         }
         report.lives.push(life_report);
+    }
+    let is_whole = arguments.life.is_empty() && arguments.ops.is_none() && extent.only.is_none();
+    let spliced = match arguments.splices {
+        None if is_whole && extent.rung.is_none() => {
+            if arguments.full {
+                100_000
+            } else {
+                10_000
+            }
+        }
+        spliced => spliced.unwrap_or(0),
+    };
+    report.splices = vnv_lab::splice::splices(spliced).map_err(anyhow::Error::msg)?;
+    for (number, what) in report.splices.violations.iter().take(5) {
+        println!("{:>20}  spliced image {number}: {what}\n{:>20}  replay: cargo xtask crash --splice {number}", "", "");
     }
     if let Some(directory) = arguments.report.parent() {
         std::fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
@@ -146,5 +175,9 @@ fn run(arguments: &Arguments) -> Result<bool> {
         .with_context(|| format!("cannot write {}", arguments.report.display()))?;
     println!("\n{}\nreport: {}", report.table(), arguments.report.display());
     println!("{}", report.totals());
-    Ok(report.violations() == 0)
+    let is_short = is_whole && !report.starts().is_enough();
+    if is_short {
+        println!("SHORT: at least a third of the cuts are to begin on used storage, half of those on another layout");
+    }
+    Ok(report.violations() == 0 && !is_short)
 }

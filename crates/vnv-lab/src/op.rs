@@ -44,8 +44,13 @@ pub enum Op {
     Commit,
     /// A snapshot, as the power-fail path takes it; a false alarm: life goes on.
     Snapshot,
-    /// Drops the heap and opens the storage again.
+    /// Drops the heap and opens the storage again, or formats it if it is blank or half formatted. What holds something
+    /// else, a heap of another layout included, is refused, and nothing is changed.
     Reopen,
+    /// Drops the heap and formats the storage, whatever it holds: with this dirty limit and this log, 0: those of the life.
+    Format(u32, u32),
+    /// Power is off from here on: the life ends without a last commit.
+    Halt,
     /// Begins a transaction.
     Begin,
     /// Commits it.
@@ -80,6 +85,14 @@ impl fmt::Display for Op {
             Self::Commit => f.write_str("commit"),
             Self::Snapshot => f.write_str("snapshot"),
             Self::Reopen => f.write_str("reopen"),
+            Self::Format(dirty, log) => {
+                f.write_str("format")?;
+                [("dirty", dirty), ("log", log)]
+                    .into_iter()
+                    .filter(|(_, bytes)| *bytes != 0)
+                    .try_for_each(|(name, bytes)| write!(f, " {name} {bytes}"))
+            }
+            Self::Halt => f.write_str("halt"),
             Self::Begin => f.write_str("begin"),
             Self::End => f.write_str("end"),
             Self::Rollback => f.write_str("rollback"),
@@ -106,6 +119,10 @@ impl FromStr for Op {
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let mut words = text.split_whitespace();
         let name = words.next().unwrap_or_default();
+        if name == "format" {
+            let format = format_of(words);
+            return format.ok_or_else(|| ParseError(text.trim().to_string()));
+        }
         let numbers: Option<Vec<u32>> = words.map(|word| word.parse().ok()).collect();
         let byte = |number: u32| u8::try_from(number).ok();
         let half = |number: u32| u16::try_from(number).ok();
@@ -130,6 +147,7 @@ impl FromStr for Op {
             ("commit", Some([])) => Some(Self::Commit),
             ("snapshot", Some([])) => Some(Self::Snapshot),
             ("reopen", Some([])) => Some(Self::Reopen),
+            ("halt", Some([])) => Some(Self::Halt),
             ("begin", Some([])) => Some(Self::Begin),
             ("end", Some([])) => Some(Self::End),
             ("rollback", Some([])) => Some(Self::Rollback),
@@ -138,4 +156,18 @@ impl FromStr for Op {
         };
         parsed.ok_or_else(|| ParseError(text.trim().to_string()))
     }
+}
+
+/// What follows `format`: `dirty 400`, `log 256`, both, or nothing.
+fn format_of<'t>(mut words: impl Iterator<Item = &'t str>) -> Option<Op> {
+    let (mut dirty, mut log) = (0, 0);
+    while let Some(word) = words.next() {
+        let bytes = words.next()?.parse().ok()?;
+        match word {
+            "dirty" => dirty = bytes,
+            "log" => log = bytes,
+            _ => return None,
+        }
+    }
+    Some(Op::Format(dirty, log))
 }

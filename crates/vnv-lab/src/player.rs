@@ -1,348 +1,19 @@
-//! Runs the operations of a life on a heap, and the model beside it.
+//! Runs the operations of a life, session by session, and the model beside it.
 
-use crate::access::Access;
 use crate::device::LabDevice;
 use crate::journal::Journal;
+use crate::life::Life;
 use crate::op::Op;
 use crate::recording::before;
-use crate::state::{ModelSettings, State, Unreadable, extract, try_stale};
-use crate::types::{CHAINS, COUNTERS, LabHeap, Node, Ram, SettingsV1, SettingsV2};
+use crate::shape::Shape;
+use crate::state::{Held, State, Unreadable, extract, try_stale};
+use crate::steps::Player;
+use crate::stopped::{Stopped, is_refusal, stopped};
+use crate::types::{LabHeap, Ram};
 use core::fmt::Debug;
-use vnv_persist::{Error, Heap, Link, Options};
+use vnv_persist::{Error, Heap, OpenError, format};
 
-/// How a player went wrong: what the heap did that it must not, or what it noticed.
-#[derive(Clone, Debug)]
-pub enum Stopped {
-    /// A typed error that says that storage is damaged: what T4 and T5 have to end in.
-    Noticed(String),
-    /// After a reboot a whole older state came back: legal only where the last record was destroyed (T4, T5).
-    Older(String),
-    /// Anything else.
-    Violation(String),
-}
-
-impl Stopped {
-    /// What happened.
-    #[must_use]
-    pub fn what(self) -> String {
-        match self {
-            Self::Noticed(what) | Self::Older(what) | Self::Violation(what) => what,
-        }
-    }
-}
-
-fn stopped<E: Debug>(error: Error<E>, op: usize) -> Stopped {
-    match error {
-        Error::Damaged { .. } => Stopped::Noticed(format!("operation {op}: {error:?}")),
-        error => Stopped::Violation(format!("operation {op}: {error:?}")),
-    }
-}
-
-/// Errors that leave everything as it was, and that a program meets in a small heap.
-fn is_refusal<E>(error: &Error<E>) -> bool {
-    matches!(
-        error,
-        Error::StorageFull
-            | Error::ObjectsFull
-            | Error::RamFull
-            | Error::DirtyLimit
-            | Error::PendingFull
-            | Error::TooLarge
-            | Error::TooLargeToChange
-    )
-}
-
-type Step<A> = Result<(), Error<<A as Access>::Fault>>;
-
-/// A life at work: the model is that of `journal`.
-pub struct Player<'p, 'j> {
-    journal: &'p Journal<'j>,
-    dirty_limit: u32,
-}
-
-impl<'p, 'j> Player<'p, 'j> {
-    fn now(&self) -> core::cell::RefMut<'p, State> {
-        self.journal.now.borrow_mut()
-    }
-
-    fn table<A: Access>(&self, heap: &A) -> Result<Link<[Link<Node>]>, Error<A::Fault>> {
-        if let Some(table) = heap.root::<[Link<Node>]>("table")? {
-            return Ok(table);
-        }
-        let table = heap.allocate_slice(CHAINS, |_| Link::NULL)?;
-        heap.set_root("table", Some(table))?;
-        self.now().chains = vec![Vec::new(); CHAINS];
-        Ok(table)
-    }
-
-    fn counters<A: Access>(&self, heap: &A) -> Result<Link<[u32]>, Error<A::Fault>> {
-        if let Some(counters) = heap.root::<[u32]>("counters")? {
-            return Ok(counters);
-        }
-        let counters = heap.allocate_slice(COUNTERS, |_| 0u32)?;
-        heap.set_root("counters", Some(counters))?;
-        self.now().counters = vec![0; COUNTERS];
-        Ok(counters)
-    }
-
-    fn first<A: Access>(&self, heap: &A, slot: usize) -> Result<Link<Node>, Error<A::Fault>> {
-        let table = self.table(heap)?;
-        Ok(heap.read_all(table)?.get(slot).copied().unwrap_or(Link::NULL))
-    }
-
-    /// Makes a slot lead to another chain.
-    fn relink<A: Access>(
-        &self,
-        heap: &A,
-        slot: usize,
-        link: Link<Node>,
-        change: impl FnOnce(&mut Vec<(u32, Vec<u8>)>),
-    ) -> Step<A> {
-        let table = self.table(heap)?;
-        heap.element(table, slot, link)?;
-        self.now().chains.get_mut(slot).map(change);
-        Ok(())
-    }
-
-    /// Frees the first node of a chain and its blob.
-    fn pop<A: Access>(&self, heap: &A, slot: usize) -> Step<A> {
-        let first = self.first(heap, slot)?;
-        if first.is_null() {
-            return Ok(());
-        }
-        let node = heap.read(first)?;
-        self.relink(heap, slot, node.next, |chain| {
-            chain.remove(0);
-        })?;
-        if !node.blob.is_null() {
-            heap.free(node.blob)?;
-        }
-        heap.free(first)?;
-        self.now().add_stale(first);
-        Ok(())
-    }
-
-    fn push<A: Access>(&self, heap: &A, slot: usize, value: u32) -> Step<A> {
-        let first = self.first(heap, slot)?;
-        let new = heap.allocate(Node::new(value, Link::NULL, first))?;
-        let linked = self.relink(heap, slot, new, |chain| chain.insert(0, (value, Vec::new())));
-        if linked.is_err() {
-            heap.free(new)?;
-        }
-        linked
-    }
-
-    fn set_value<A: Access>(&self, heap: &A, slot: usize, value: u32) -> Step<A> {
-        let first = self.first(heap, slot)?;
-        if first.is_null() {
-            return Ok(());
-        }
-        heap.change(first, |node| *node = Node::new(value, node.blob, node.next))?;
-        if let Some(node) = self.now().chains.get_mut(slot).and_then(|chain| chain.first_mut()) {
-            node.0 = value;
-        }
-        Ok(())
-    }
-
-    fn blob<A: Access>(&self, heap: &A, slot: usize, len: u16) -> Step<A> {
-        let first = self.first(heap, slot)?;
-        if first.is_null() {
-            return Ok(());
-        }
-        let old = heap.read(first)?.blob;
-        let bytes: Vec<u8> = (0..len).map(|at| (at as u8).wrapping_mul(31) ^ len as u8).collect();
-        let new = if len == 0 { Link::NULL } else { heap.allocate_slice(len.into(), |at| bytes[at])? };
-        if let Err(error) = heap.change(first, |node| node.blob = new) {
-            if !new.is_null() {
-                heap.free(new)?;
-            }
-            return Err(error);
-        }
-        if let Some(node) = self.now().chains.get_mut(slot).and_then(|chain| chain.first_mut()) {
-            node.1 = bytes;
-        }
-        if old.is_null() { Ok(()) } else { heap.free(old) }
-    }
-
-    fn settings<A: Access>(&self, heap: &A, a: u16, b: u16) -> Step<A> {
-        let value = SettingsV1 { a, b };
-        match heap.root::<SettingsV1>("settings") {
-            Err(Error::TypeMismatch) => return Ok(()),
-            Err(error) => return Err(error),
-            Ok(Some(link)) => heap.change(link, |settings| *settings = value)?,
-            Ok(None) => {
-                let link = heap.allocate(value)?;
-                heap.set_root("settings", Some(link))?;
-            }
-        }
-        self.now().settings = ModelSettings::Old(value);
-        Ok(())
-    }
-
-    /// The documented migration: read the old, build the new, swap the root, free the old.
-    fn migrate<A: Access>(&self, heap: &A) -> Step<A> {
-        let old = match heap.root::<SettingsV1>("settings") {
-            Ok(Some(old)) => old,
-            Ok(None) | Err(Error::TypeMismatch) => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        let SettingsV1 { a, b } = heap.read(old)?;
-        let new = SettingsV2 { a: a.into(), b: b.into(), sum: u32::from(a) + u32::from(b) };
-        let link = heap.allocate(new)?;
-        heap.set_root("settings", Some(link))?;
-        self.now().settings = ModelSettings::New(new);
-        heap.free(old)
-    }
-
-    fn mark<A: Access>(&self, heap: &A, value: Option<u32>) -> Step<A> {
-        let old = heap.root::<u32>("mark")?;
-        let new = value.map(|value| heap.allocate(value)).transpose()?;
-        heap.set_root("mark", new)?;
-        self.now().mark = value;
-        if let Some(old) = old { heap.free(old) } else { Ok(()) }
-    }
-
-    /// Reads a chain; what differs from the model is a violation.
-    fn read<A: Access>(&self, heap: &A, slot: usize) -> Step<A> {
-        let mut next = self.first(heap, slot)?;
-        let mut chain = Vec::new();
-        while !next.is_null() {
-            let node = heap.read(next)?;
-            let blob = if node.blob.is_null() { Vec::new() } else { heap.read_all(node.blob)? };
-            if !node.is_whole() {
-                self.journal.complain(format!("a mixture of two states: {node:?}"));
-            }
-            chain.push((node.value, blob));
-            next = node.next;
-        }
-        if self.now().chains.get(slot).is_some_and(|expected| *expected != chain) {
-            self.journal.complain(format!("slot {slot} reads {chain:?}"));
-        }
-        Ok(())
-    }
-
-    /// What can be done in a transaction as well as outside.
-    fn common<A: Access>(&self, heap: &A, op: Op) -> Step<A> {
-        let slot_of = |slot: u8| usize::from(slot) % CHAINS;
-        match op {
-            Op::New(slot, value) => {
-                while !self.first(heap, slot_of(slot))?.is_null() {
-                    self.pop(heap, slot_of(slot))?;
-                }
-                self.push(heap, slot_of(slot), value)
-            }
-            Op::Push(slot, value) => self.push(heap, slot_of(slot), value),
-            Op::Pop(slot) => self.pop(heap, slot_of(slot)),
-            Op::Set(slot, value) => self.set_value(heap, slot_of(slot), value),
-            Op::Blob(slot, len) => self.blob(heap, slot_of(slot), len),
-            Op::Drop(slot) => {
-                // The table may have to be made first.
-                self.first(heap, slot_of(slot))?;
-                self.relink(heap, slot_of(slot), Link::NULL, Vec::clear)
-            }
-            Op::Count(at, value) => {
-                let (counters, at) = (self.counters(heap)?, usize::from(at) % COUNTERS);
-                heap.element(counters, at, value)?;
-                self.now().counters[at] = value;
-                Ok(())
-            }
-            Op::Span(at, len, value) => {
-                let (counters, at) = (self.counters(heap)?, usize::from(at) % COUNTERS);
-                let range = at..(at + usize::from(len)).min(COUNTERS);
-                heap.fill(counters, range.clone(), value)?;
-                self.now().counters[range].fill(value);
-                Ok(())
-            }
-            Op::Mark(value) => self.mark(heap, Some(value)),
-            Op::Unmark => self.mark(heap, None),
-            Op::Settings(a, b) => self.settings(heap, a, b),
-            Op::Read(slot) => self.read(heap, slot_of(slot)),
-            _ => Ok(()),
-        }
-    }
-
-    /// What can be done outside of transactions.
-    fn outside<D: LabDevice>(&self, heap: &LabHeap<'_, D>, op: Op) -> Result<(), Error<D::Error>>
-    where
-        D::Error: Debug,
-    {
-        match op {
-            Op::Commit => heap.commit().map(|_| ()),
-            Op::Snapshot => self.snapshot(heap),
-            Op::Collect => heap.collect().map(|_| ()),
-            Op::Evict(slot) => {
-                let first = self.first(heap, usize::from(slot) % CHAINS)?;
-                if first.is_null() { Ok(()) } else { heap.evict(first) }
-            }
-            Op::Held(slot, value) => self.held(heap, usize::from(slot) % CHAINS, value),
-            Op::Fill(bytes) => {
-                for _ in 0..200 {
-                    self.push(heap, CHAINS - 1, u32::from(bytes))?;
-                    self.blob(heap, CHAINS - 1, bytes)?;
-                }
-                Ok(())
-            }
-            Op::Busfail(write, bytes) => {
-                self.journal.armed.set(true);
-                heap.with_device(|device| device.arm(write, bytes))
-            }
-            op => self.common(heap, op),
-        }
-    }
-
-    /// Takes a snapshot: it writes no more than the accounting has announced.
-    fn snapshot<D: LabDevice>(&self, heap: &LabHeap<'_, D>) -> Result<(), Error<D::Error>>
-    where
-        D::Error: Debug,
-    {
-        let announced = heap.dirty_bytes()?;
-        let before = heap.with_device(|device| device.written())?;
-        let result = heap.snapshot();
-        let (after, row) = heap.with_device(|device| (device.written(), device.row_size()))?;
-        // An empty one is a header and the bitmap of freed slots; two failed records may have to be erased first.
-        let most = announced.max(26) + 2 * row.max(8);
-        if after - before > u64::from(most) {
-            self.journal.complain(format!("a snapshot of {} bytes, {announced} were announced", after - before));
-        }
-        result.map(|_| ())
-    }
-
-    /// Changes a node under a guard, and others while it is open: the heap may sync meanwhile, but not commit.
-    fn held<D: LabDevice>(&self, heap: &LabHeap<'_, D>, slot: usize, value: u32) -> Result<(), Error<D::Error>>
-    where
-        D::Error: Debug,
-    {
-        let first = self.first(heap, slot)?;
-        let counters = self.counters(heap)?;
-        if first.is_null() {
-            return Ok(());
-        }
-        let mut guard = heap.get_mut(first)?;
-        let (blob, next) = (guard.blob, guard.next);
-        guard.value = value;
-        self.journal.in_transaction.set(true);
-        let inner = (|| {
-            for at in 0..COUNTERS {
-                heap.element(counters, at, value)?;
-                self.now().counters[at] = value;
-            }
-            for other in (0..CHAINS).filter(|other| *other != slot) {
-                self.read(heap, other)?;
-            }
-            if !matches!(heap.commit(), Err(Error::GuardOpen)) {
-                self.journal.complain("a commit under an open guard");
-            }
-            Ok(())
-        })();
-        *guard = Node::new(value, blob, next);
-        if let Some(node) = self.now().chains.get_mut(slot).and_then(|chain| chain.first_mut()) {
-            node.0 = value;
-        }
-        drop(guard);
-        self.journal.in_transaction.set(false);
-        inner
-    }
-
+impl Player<'_, '_> {
     /// Runs one operation; what a full heap refuses is given up, what a failing bus spoils is tried again,
     /// commits and snapshots aside: there the life itself says what comes next.
     fn attempt<E: Debug>(
@@ -444,16 +115,23 @@ impl<'p, 'j> Player<'p, 'j> {
         Ok((at + 1).min(ops.len()))
     }
 
-    /// Runs `ops` from `from` on, until the end or a `reopen`; returns the operation to go on with.
-    fn until_reopen<D: LabDevice>(&self, heap: &LabHeap<'_, D>, ops: &[Op], from: usize) -> Result<usize, Stopped>
+    /// Runs `ops` from `from` on, until the end or the end of the heap; returns the operation to go on with.
+    fn until_reopen<D: LabDevice>(
+        &self,
+        heap: &LabHeap<'_, D>,
+        (ops, from): (&[Op], usize),
+        limit: u32,
+    ) -> Result<usize, Stopped>
     where
         D::Error: Debug,
     {
         let mut at = from;
         while let Some(op) = ops.get(at) {
+            if matches!(op, Op::Reopen | Op::Format(..) | Op::Halt) {
+                break;
+            }
             self.journal.begin(at);
             match op {
-                Op::Reopen => break,
                 Op::Begin => at = self.transaction(heap, ops, at, None)?,
                 Op::Migrate => {
                     self.transaction(heap, &[Op::Begin, Op::Migrate, Op::End], 0, Some(at))?;
@@ -468,7 +146,6 @@ impl<'p, 'j> Player<'p, 'j> {
                 }
             }
             let dirty = heap.dirty_bytes().map_err(|error| stopped(error, at))?;
-            let limit = self.dirty_limit;
             if dirty > limit {
                 self.journal.complain(format!("{dirty} bytes are dirty, the limit is {limit}"));
             }
@@ -478,18 +155,109 @@ impl<'p, 'j> Player<'p, 'j> {
         }
         Ok(at)
     }
+
+    /// Formats the storage; an error is noticed or a violation.
+    fn format<D: LabDevice>(&self, device: &mut D, shape: Shape, at: usize) -> Result<(), Stopped>
+    where
+        D::Error: Debug,
+    {
+        self.journal.formatting(shape);
+        match format(device, &mut Ram::new(), shape.options()) {
+            Ok(_) => self.journal.formatted(),
+            Err(OpenError::Storage(fault)) => {
+                return Err(Stopped::Noticed(format!("operation {at}: formatting: {fault:?}")));
+            }
+            Err(error) => return Err(Stopped::Violation(format!("operation {at}: formatting: {error:?}"))),
+        }
+        Ok(())
+    }
+
+    /// The operation `format`: explicitly, but what a cut has left of it is gone on with as a program does that starts.
+    fn explicit_format<D: LabDevice>(&self, mut device: D, shape: Shape, at: usize, resumed: bool) -> Result<D, Stopped>
+    where
+        D::Error: Debug,
+    {
+        self.journal.begin(at);
+        if self.journal.is_uncertain() && self.now().shape().is_some() {
+            let mut memory = Ram::new();
+            let held = self.now().shape().unwrap_or(shape);
+            let heap = open(device, &mut memory, held, at)?;
+            compare(&heap, held, self.journal, at)?;
+            device = heap.into_device();
+        }
+        let held = self.now().held;
+        match held {
+            Held::Blank if resumed => self.open_or_format(device, shape, at),
+            Held::Heap(held) if resumed && held == shape && *self.now() == State::empty(shape) => Ok(device),
+            _ => {
+                self.format(&mut device, shape, at)?;
+                Ok(device)
+            }
+        }
+    }
+
+    /// Starts as a program does on a storage that is blank or half formatted.
+    fn open_or_format<D: LabDevice>(&self, device: D, shape: Shape, at: usize) -> Result<D, Stopped>
+    where
+        D::Error: Debug,
+    {
+        self.journal.formatting(shape);
+        let mut memory = Ram::new();
+        let heap: Result<LabHeap<'_, D>, _> = Heap::open_or_format(device, &mut memory, shape.options());
+        match heap {
+            Ok(heap) => {
+                self.journal.formatted();
+                Ok(heap.into_device())
+            }
+            Err(OpenError::Storage(fault)) => {
+                Err(Stopped::Noticed(format!("operation {at}: open_or_format: {fault:?}")))
+            }
+            Err(error) => Err(Stopped::Violation(format!("operation {at}: open_or_format: {error:?}"))),
+        }
+    }
+
+    /// Starts as a program does on a storage that it must leave as it is.
+    fn refused_start<D: LabDevice>(&self, device: D, shape: Shape, at: usize) -> Result<D, Stopped>
+    where
+        D::Error: Debug,
+    {
+        let again = device.again().map_err(Stopped::Violation)?;
+        let written = again.written();
+        let mut memory = Ram::new();
+        let opened: Result<LabHeap<'_, D>, _> = Heap::open_or_format(device, &mut memory, shape.options());
+        let what = match opened {
+            Ok(_) => "a storage that holds something else was opened or formatted".to_string(),
+            Err(error @ (OpenError::Blank | OpenError::Heap(_))) => {
+                format!("a storage that holds something else: {error:?}")
+            }
+            Err(_) if again.written() != written => "a storage was refused, and changed".to_string(),
+            Err(_) => return Ok(again),
+        };
+        Err(Stopped::Violation(format!("operation {at}: {what}")))
+    }
 }
 
-/// Runs `ops` from `from` on, on an open heap whose state is the journal's; then commits, and gives the device back.
-/// With `reread`, everything is read back after each reboot.
+fn open<D: LabDevice>(device: D, memory: &mut Ram, shape: Shape, at: usize) -> Result<LabHeap<'_, D>, Stopped>
+where
+    D::Error: Debug,
+{
+    let heap: LabHeap<'_, D> = Heap::open(device, memory, shape.options())
+        .map_err(|error| Stopped::Noticed(format!("open before operation {at}: {error:?}")))?;
+    match heap.report().damaged {
+        Some(index) => Err(Stopped::Noticed(format!("open before operation {at}: object {index} is damaged"))),
+        None => Ok(heap),
+    }
+}
+
+/// Runs the operations of `life` from `from` on; the storage is in the state of the journal. Then commits, and gives the
+/// device back. With `reread`, everything is read back after each reboot.
 ///
 /// # Errors
 ///
 /// [`Stopped`].
 pub fn play<D: LabDevice>(
     mut device: D,
-    options: Options,
-    ops: &[Op],
+    life: &Life,
     from: usize,
     journal: &Journal<'_>,
     reread: bool,
@@ -497,45 +265,64 @@ pub fn play<D: LabDevice>(
 where
     D::Error: Debug,
 {
-    let player = Player { journal, dirty_limit: options.dirty_limit };
+    let player = Player { journal };
     let observer = |event| journal.observe(event);
     let mut at = from;
+    let mut resumed = journal.resumed.replace(false);
     loop {
-        let mut memory = Ram::new();
-        let heap: LabHeap<'_, D> = Heap::open(device, &mut memory, options)
-            .map_err(|error| Stopped::Noticed(format!("open before operation {at}: {error:?}")))?;
-        if let Some(index) = heap.report().damaged {
-            return Err(Stopped::Noticed(format!("open before operation {at}: object {index} is damaged")));
+        let resumes = std::mem::take(&mut resumed);
+        let shape = life.shape_at(at);
+        let held = journal.now.borrow().held;
+        match life.ops.get(at) {
+            Some(Op::Format(..)) => {
+                device = player.explicit_format(device, shape, at, resumes)?;
+                at += 1;
+                continue;
+            }
+            Some(Op::Reopen) => {
+                journal.begin(at);
+                if held == Held::Blank {
+                    device = player.open_or_format(device, shape, at)?;
+                } else if held.is_refused(shape) {
+                    device = player.refused_start(device, shape, at)?;
+                    at += 1;
+                    continue;
+                }
+                at += 1;
+            }
+            // Nothing to go on with.
+            Some(Op::Halt) => return Ok(device),
+            _ if held != Held::Heap(shape) => return Ok(device),
+            _ => {}
         }
+        let mut memory = Ram::new();
+        let heap = open(device, &mut memory, shape, at)?;
         if at != from && (reread || journal.is_uncertain()) {
-            compare(&heap, journal, at)?;
+            compare(&heap, shape, journal, at)?;
         }
         heap.set_observer(Some(&observer));
         let stale = try_stale(&heap, &journal.now.borrow());
         stale.map_err(|error| Stopped::Violation(format!("before operation {at}: {error:?}")))?;
-        at = player.until_reopen(&heap, ops, at)?;
-        let last = at >= ops.len();
-        heap.set_observer(None);
-        if last {
-            heap.set_observer(Some(&observer));
+        at = player.until_reopen(&heap, (&life.ops, at), shape.dirty)?;
+        if at >= life.ops.len() {
             heap.with_device(LabDevice::disarm).map_err(|error| stopped(error, at))?;
             heap.commit().map_err(|error| stopped(error, at))?;
             return Ok(heap.into_device());
         }
+        heap.set_observer(None);
         device = heap.into_device();
         device.disarm();
         journal.armed.set(false);
-        at += 1;
         reopened(journal);
     }
 }
 
 /// Reads everything back after a reboot.
-fn compare<D: LabDevice>(heap: &LabHeap<'_, D>, journal: &Journal<'_>, at: usize) -> Result<(), Stopped>
+fn compare<D: LabDevice>(heap: &LabHeap<'_, D>, shape: Shape, journal: &Journal<'_>, at: usize) -> Result<(), Stopped>
 where
     D::Error: Debug,
 {
-    let found = extract(heap).map_err(|error| match error {
+    let found = extract(heap, shape).map_err(|error| match error {
         Unreadable::Error(what) => Stopped::Noticed(format!("before operation {at}: {what}")),
         Unreadable::Wrong(what) => Stopped::Violation(format!("before operation {at}: {what}")),
     })?;

@@ -19,15 +19,17 @@ pub enum Point {
     Halved(usize),
     /// A row of the last image is overwritten.
     Stray(usize, Garbage),
+    /// A bit of the last image is another one: the byte and the bit.
+    Flip(usize, u8),
 }
 
 const GARBAGE: [&str; 7] = ["old", "new", "zeros", "ones", "inverted", "noise", "noise2"];
 
-fn garbage_name(garbage: Garbage) -> &'static str {
+pub(crate) fn garbage_name(garbage: Garbage) -> &'static str {
     Garbage::ALL.iter().zip(GARBAGE).find(|(known, _)| **known == garbage).map_or("?", |(_, name)| name)
 }
 
-fn garbage_of(name: &str) -> Option<Garbage> {
+pub(crate) fn garbage_of(name: &str) -> Option<Garbage> {
     GARBAGE.iter().zip(Garbage::ALL).find(|(known, _)| **known == name).map(|(_, garbage)| garbage)
 }
 
@@ -43,7 +45,7 @@ pub const fn rung(tear: Tear) -> usize {
     }
 }
 
-fn tear_name(tear: Tear) -> String {
+pub(crate) fn tear_name(tear: Tear) -> String {
     match tear {
         Tear::T1(garbage) | Tear::T2(garbage) | Tear::T3(garbage) | Tear::T4(garbage) => {
             format!("T{}-{}", rung(tear), garbage_name(garbage))
@@ -52,7 +54,7 @@ fn tear_name(tear: Tear) -> String {
     }
 }
 
-fn tear_of(name: &str) -> Option<Tear> {
+pub(crate) fn tear_of(name: &str) -> Option<Tear> {
     if name == "T0" {
         return Some(Tear::T0);
     }
@@ -68,12 +70,28 @@ fn tear_of(name: &str) -> Option<Tear> {
 }
 
 impl Point {
+    /// Does to an image what this does to the last one; cuts do nothing.
+    pub fn spoil(&self, image: &mut [u8], row: u32) {
+        match *self {
+            Self::Stray(number, garbage) => {
+                let rows = image.iter_mut().enumerate().skip(number * row as usize).take(row as usize);
+                rows.for_each(|(at, byte)| *byte = garbage.byte(*byte, *byte, at));
+            }
+            Self::Flip(at, bit) => {
+                if let Some(byte) = image.get_mut(at) {
+                    *byte ^= 1 << (bit % 8);
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// The rung of the tear ladder.
     #[must_use]
     pub const fn rung(&self) -> usize {
         match self {
             Self::Frame(_, _, tear) | Self::Recovery(_, _, tear) | Self::GoingOn(_, _, tear) => rung(*tear),
-            Self::Dropped(_) | Self::Halved(_) | Self::Stray(..) => 5,
+            Self::Dropped(_) | Self::Halved(_) | Self::Stray(..) | Self::Flip(..) => 5,
         }
     }
 }
@@ -86,6 +104,7 @@ impl fmt::Display for Point {
             Self::GoingOn(write, byte, tear) => write!(f, "then{write}.{byte}@{}", tear_name(*tear)),
             Self::Dropped(write) => write!(f, "dropped{write}"),
             Self::Halved(write) => write!(f, "halved{write}"),
+            Self::Flip(byte, bit) => write!(f, "flip{byte}.{bit}"),
             Self::Stray(row, garbage) => write!(f, "stray{row}@{}", garbage_name(*garbage)),
         }
     }
@@ -107,6 +126,7 @@ impl FromStr for Point {
                 "then" => Self::GoingOn(first, second, tear_of(tear)?),
                 "dropped" => Self::Dropped(first),
                 "halved" => Self::Halved(first),
+                "flip" => Self::Flip(first, u8::try_from(second).ok().filter(|bit| *bit < 8)?),
                 "stray" => Self::Stray(first, garbage_of(tear)?),
                 _ => return None,
             })
@@ -129,7 +149,9 @@ mod tests {
     fn what_is_printed_can_be_read() {
         let tears: Vec<Tear> = Tear::of_writes().chain(Tear::of_reads()).collect();
         let cuts = tears.iter().flat_map(|tear| [Point::Frame(1, 2, *tear), Point::Recovery(3, 4, *tear)]);
-        for point in cuts.chain([Point::GoingOn(0, 1, Tear::T0), Point::Dropped(5), Point::Halved(6)]) {
+        for point in
+            cuts.chain([Point::GoingOn(0, 1, Tear::T0), Point::Dropped(5), Point::Halved(6), Point::Flip(7, 3)])
+        {
             assert_eq!(point.to_string().parse(), Ok(point));
         }
         for garbage in Garbage::ALL {

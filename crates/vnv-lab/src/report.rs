@@ -1,7 +1,10 @@
 //! What a run counted: a table, and JSON.
 
 use crate::check::Violation;
-use core::fmt::Write as _;
+use crate::damaged::DamageCounts;
+use crate::splice::SpliceReport;
+use crate::start::StartKind;
+use core::fmt::{self, Write as _};
 use serde::Serialize;
 
 /// Counts of one rung of the tear ladder.
@@ -44,6 +47,8 @@ impl Counts {
 pub struct LifeReport {
     /// The life.
     pub name: String,
+    /// What kind of storage it begins on.
+    pub start: StartKind,
     /// Operations.
     pub operations: usize,
     /// Commits and snapshots.
@@ -58,6 +63,8 @@ pub struct LifeReport {
     pub bits: u64,
     /// Counts, T0 to T5.
     pub rungs: [Counts; 6],
+    /// Several damages at a time.
+    pub damaged: DamageCounts,
     /// What was wrong.
     pub violations: Vec<Violation>,
     /// How long it took.
@@ -81,6 +88,60 @@ pub struct Report {
     pub command: String,
     /// The lives.
     pub lives: Vec<LifeReport>,
+    /// Images put together of valid ones.
+    pub splices: SpliceReport,
+}
+
+/// On what kind of storage cuts begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Starts {
+    /// All cuts.
+    pub all: u64,
+    /// Those of lives that begin on storage that is not blank.
+    pub used: u64,
+    /// Those of lives that begin on an image of another layout.
+    pub other: u64,
+}
+
+impl Starts {
+    /// Whether at least a third of the cuts begin on used storage, and at least half of those on another layout.
+    #[must_use]
+    pub const fn is_enough(&self) -> bool {
+        3 * self.used >= self.all && 2 * self.other >= self.used
+    }
+}
+
+impl fmt::Display for Starts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { all, used, other } = *self;
+        let percent = |part: u64, whole: u64| 100 * part / whole.max(1);
+        writeln!(
+            f,
+            "begun on used storage: {used} cuts ({} %), {other} of those ({} %) on images of another layout",
+            percent(used, all),
+            percent(other, used)
+        )
+    }
+}
+
+fn damaged(lives: &[LifeReport]) -> String {
+    let mut counts = DamageCounts::default();
+    lives.iter().for_each(|life| counts.add(&life.damaged));
+    let DamageCounts { pairs, triples, noticed, last, older } = counts;
+    if counts.images() == 0 {
+        return String::new();
+    }
+    format!(
+        "images with several damages: {pairs} pairs, {triples} triples; noticed {noticed}, last state {last}, state before {older}\n"
+    )
+}
+
+fn spliced(report: &SpliceReport) -> String {
+    let SpliceReport { images, opened, noticed, .. } = report;
+    if *images == 0 {
+        return String::new();
+    }
+    format!("spliced images: {images}; opened {opened}, noticed {noticed}\n")
 }
 
 impl Report {
@@ -88,19 +149,19 @@ impl Report {
     #[must_use]
     pub fn table(&self) -> String {
         let mut out = String::from(
-            "| life | tear | cuts | of them second, third | distinct images | recoveries | last commit | running one | noticed | older |\n\
-             |---|---|---:|---:|---:|---:|---:|---:|---:|---:|\n",
+            "| life | begins on | tear | cuts | of them second, third | distinct images | recoveries | last commit | running one | noticed | older |\n\
+             |---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|\n",
         );
-        let mut line = |name: &str, tear: &str, c: &Counts| {
+        let mut line = |name: &str, start: &str, tear: &str, c: &Counts| {
             let Counts { cuts, images, recoveries, nested, acknowledged, running, noticed, older } = c;
             let _ = writeln!(
                 out,
-                "| {name} | {tear} | {cuts} | {nested} | {images} | {recoveries} | {acknowledged} | {running} | {noticed} | {older} |"
+                "| {name} | {start} | {tear} | {cuts} | {nested} | {images} | {recoveries} | {acknowledged} | {running} | {noticed} | {older} |"
             );
         };
         for life in &self.lives {
             for (rung, counts) in life.rungs.iter().enumerate().filter(|(_, counts)| counts.cuts != 0) {
-                line(&life.name, &format!("T{rung}"), counts);
+                line(&life.name, &life.start.to_string(), &format!("T{rung}"), counts);
             }
         }
         let mut all = Counts::default();
@@ -109,17 +170,30 @@ impl Report {
             self.lives.iter().for_each(|life| total.add(&life.rungs[rung]));
             all.add(&total);
             if total.cuts != 0 {
-                line("all", &format!("T{rung}"), &total);
+                line("all", "", &format!("T{rung}"), &total);
             }
         }
-        line("**all**", "all", &all);
+        line("**all**", "", "all", &all);
         out
     }
 
     /// Number of violations.
     #[must_use]
     pub fn violations(&self) -> usize {
-        self.lives.iter().map(|life| life.violations.len()).sum()
+        self.lives.iter().map(|life| life.violations.len()).sum::<usize>() + self.splices.violations.len()
+    }
+
+    /// On what kind of storage the cuts begin.
+    #[must_use]
+    pub fn starts(&self) -> Starts {
+        let cuts = |wanted: fn(StartKind) -> bool| {
+            self.lives.iter().filter(|life| wanted(life.start)).map(|life| life.total().cuts).sum()
+        };
+        Starts {
+            all: cuts(|_| true),
+            used: cuts(|kind| kind != StartKind::Blank),
+            other: cuts(|kind| kind == StartKind::OtherLayout),
+        }
     }
 
     /// The last lines: totals, and the number of violations.
@@ -129,12 +203,15 @@ impl Report {
         self.lives.iter().for_each(|life| all.add(&life.total()));
         let seconds: f64 = self.lives.iter().map(|life| life.seconds).sum();
         format!(
-            "{} lives, {} cuts ({} of them second or third), {} distinct images, {} recoveries, {seconds:.0} s\nviolations: {}",
+            "{} lives, {} cuts ({} of them second or third), {} distinct images, {} recoveries, {seconds:.0} s\n{}{}{}violations: {}",
             self.lives.len(),
             all.cuts,
             all.nested,
             all.images,
             all.recoveries,
+            self.starts(),
+            damaged(&self.lives),
+            spliced(&self.splices),
             self.violations()
         )
     }

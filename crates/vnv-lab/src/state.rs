@@ -1,5 +1,6 @@
 //! The state that can be read back through the roots, and the reading.
 
+use crate::shape::Shape;
 use crate::types::{CHAINS, LabHeap, Node, SettingsV1, SettingsV2};
 use std::fmt::Debug;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -21,11 +22,23 @@ pub enum ModelSettings {
     New(SettingsV2),
 }
 
+/// What a storage is taken for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Held {
+    /// Blank, or half formatted: to be formatted.
+    #[default]
+    Blank,
+    /// Something else, which is left as it is until it is formatted explicitly.
+    Foreign,
+    /// A heap.
+    Heap(Shape),
+}
+
 /// What a program sees of the storage.
 #[derive(Clone, Debug, Default)]
 pub struct State {
-    /// Whether the storage holds a heap at all.
-    pub formatted: bool,
+    /// What the storage is taken for.
+    pub held: Held,
     /// The chains, each from its first node on.
     pub chains: Vec<Vec<ModelNode>>,
     /// The counters.
@@ -40,8 +53,8 @@ pub struct State {
 
 impl PartialEq for State {
     fn eq(&self, other: &Self) -> bool {
-        let Self { formatted, chains, counters, mark, settings, stale: _ } = self;
-        *formatted == other.formatted
+        let Self { held, chains, counters, mark, settings, stale: _ } = self;
+        *held == other.held
             && *chains == other.chains
             && *counters == other.counters
             && *mark == other.mark
@@ -52,8 +65,23 @@ impl PartialEq for State {
 impl State {
     /// A formatted heap without anything in it.
     #[must_use]
-    pub fn empty() -> Self {
-        Self { formatted: true, ..Self::default() }
+    pub fn empty(shape: Shape) -> Self {
+        Self { held: Held::Heap(shape), ..Self::default() }
+    }
+
+    /// A storage that holds something else.
+    #[must_use]
+    pub fn foreign() -> Self {
+        Self { held: Held::Foreign, ..Self::default() }
+    }
+
+    /// The shape of the heap, if there is one.
+    #[must_use]
+    pub const fn shape(&self) -> Option<Shape> {
+        match self.held {
+            Held::Heap(shape) => Some(shape),
+            Held::Blank | Held::Foreign => None,
+        }
     }
 
     /// Notes a handle that is stale from now on.
@@ -67,9 +95,9 @@ impl State {
     /// All of it in one number, the stale handles too: they are tried.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
-        let Self { formatted, chains, counters, mark, settings, stale } = self;
+        let Self { held, chains, counters, mark, settings, stale } = self;
         let mut hasher = DefaultHasher::new();
-        (formatted, chains, counters, mark, settings, stale).hash(&mut hasher);
+        (held, chains, counters, mark, settings, stale).hash(&mut hasher);
         hasher.finish()
     }
 
@@ -94,16 +122,16 @@ fn text<E: Debug>(error: Error<E>) -> Unreadable {
     Unreadable::Error(format!("{error:?}"))
 }
 
-/// Reads everything back through the roots.
+/// Reads everything back through the roots; the heap was opened with that shape.
 ///
 /// # Errors
 ///
 /// [`Unreadable`].
-pub fn extract<D: Device>(heap: &LabHeap<'_, D>) -> Result<State, Unreadable>
+pub fn extract<D: Device>(heap: &LabHeap<'_, D>, shape: Shape) -> Result<State, Unreadable>
 where
     D::Error: Debug,
 {
-    let mut state = State::empty();
+    let mut state = State::empty(shape);
     if let Some(table) = heap.root::<[Link<Node>]>("table").map_err(text)? {
         let links: Vec<Link<Node>> = heap.get(table).map_err(text)?.to_vec();
         if links.len() != CHAINS {

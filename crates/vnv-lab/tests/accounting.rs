@@ -9,20 +9,15 @@ use vnv_lab::life::Life;
 use vnv_lab::op::Op;
 use vnv_lab::player::play;
 use vnv_lab::state::State;
-use vnv_lab::types::Ram;
-use vnv_persist::format;
 
 /// Formats, plays, takes a snapshot, reboots and compares.
 fn history(life: &Life, ops: &[Op]) {
-    let (mut recorder, _, tape) = Recorder::new(vec![0xFF; life.capacity as usize], life.row);
+    let life = Life { ops: life.ops.iter().chain(ops).copied().collect(), ..life.clone() };
+    let (recorder, _, tape) = Recorder::new(vec![0xFF; life.capacity as usize], life.row);
     let position = || tape.position.get();
     let journal = Journal::new(State::default(), 0, &position);
-    journal.formatting();
-    format(&mut recorder, &mut Ram::new(), life.options).unwrap();
-    journal.formatted();
-    if let Err(stopped) = play(recorder, life.options, ops, 0, &journal, true) {
-        let text: Vec<String> = ops.iter().map(ToString::to_string).collect();
-        panic!("{}\nreplay: cargo xtask crash --ops '{life}; {}'", stopped.what(), text.join("; "));
+    if let Err(stopped) = play(recorder, &life, 0, &journal, true) {
+        panic!("{}\nreplay: cargo xtask crash --ops '{life}'", stopped.what());
     }
 }
 

@@ -12,8 +12,10 @@ use vnv_lab::sweep::sweep;
 fn a_life_is_its_text() {
     for life in Life::written().unwrap() {
         let again = Life::parse(&life.name, &life.to_string()).unwrap();
+        assert_eq!(again.to_string(), life.to_string());
         assert_eq!((again.ops, again.options), (life.ops.clone(), life.options));
-        assert_eq!((again.capacity, again.row), (life.capacity, life.row));
+        assert_eq!((again.capacity, again.row, again.chip), (life.capacity, life.row, life.chip));
+        assert_eq!((again.nested, again.second), (life.nested, life.second));
     }
     assert!(Life::parse("wrong", "set 0").is_err() && Life::parse("wrong", "fly 1 2").is_err());
 }
@@ -42,6 +44,8 @@ fn the_lives_use_every_operation() {
         "commit",
         "snapshot",
         "reopen",
+        "format",
+        "halt",
         "begin",
         "end",
         "rollback",
