@@ -128,11 +128,9 @@ pub fn lint(steps: &mut Steps) -> Result<()> {
         return Ok(());
     }
     steps.run("format", "cargo", &["fmt", "--all", "--check"], &[])?;
-    for features in [&[][..], &["--all-features"]] {
-        let mut arguments = vec!["clippy", "--quiet", "--workspace", "--all-targets"];
-        arguments.extend(features);
-        arguments.extend(["--", "-D", "warnings"]);
-        steps.run(format!("clippy {}", features.join(" ")).trim_end(), "cargo", &arguments, &[])?;
+    for targets in [&["--all-targets", "--all-features"][..], &["--lib", "--bins"]] {
+        let arguments = [&["clippy", "--quiet", "--workspace"], targets, &["--", "-D", "warnings"]].concat();
+        steps.run(&format!("clippy {}", targets.join(" ")), "cargo", &arguments, &[])?;
     }
     let arguments = ["doc", "--quiet", "--workspace", "--no-deps", "--all-features"];
     steps.run("doc", "cargo", &arguments, &[("RUSTDOCFLAGS", "-D warnings")])?;

@@ -90,7 +90,7 @@ pub fn test(steps: &mut Steps, extent: Extent) -> Result<()> {
         }
         (Extent::Quick, None) => steps.fail(name, "it was not built"),
         (Extent::Ci, _) => {
-            steps.run(name, "cargo", &laboratory(&[]), &[])?;
+            steps.run(name, "cargo", &laboratory(&["--sparse", "3"]), &[])?;
         }
         (Extent::Full, _) => {
             steps.run(name, "cargo", &laboratory(&["--full"]), &[])?;
