@@ -340,8 +340,11 @@ impl<'l> Checker<'l> {
         let position = || tape.position.get();
         let journal = Journal::new((**state).clone(), suspect.op, &position);
         journal.resumed.set(true);
-        journal
-            .exclude(suspect.former.as_ref().map(|(shape, _)| *shape).filter(|former| state.shape() != Some(*former)));
+        if let Some((shape, former)) = suspect.former.as_ref().filter(|(shape, _)| state.shape() != Some(*shape)) {
+            // Once there is a heap again, there is no other one.
+            let former = former.as_deref().filter(|_| state.held == Held::Blank);
+            journal.set_former(*shape, former);
+        }
         let played = play(recorder, self.life, suspect.op, &journal, true);
         drop(played.map_err(|stopped| format!("going on: {}", stopped.what()))?);
         let image = storage.borrow().image().to_vec();

@@ -136,7 +136,9 @@ impl<'p> Journal<'p> {
         let held = states.get(old).and_then(State::shape);
         let former = match (held, self.former.get()) {
             (Some(held), _) if held != shape => Some(Former { shape: held, state: Some(old) }),
-            (_, Some(former)) if former.shape != shape => Some(Former { state: None, ..former }),
+            (Some(_), Some(former)) if former.shape != shape => Some(Former { state: None, ..former }),
+            // Half formatted: it may still be found until nothing of it stands any more.
+            (None, Some(former)) if former.shape != shape => Some(former),
             _ => None,
         };
         self.former.set(former);
@@ -159,9 +161,14 @@ impl<'p> Journal<'p> {
         self.observe(Event::Committed(0));
     }
 
-    /// A program of this layout must not find anything from here on.
-    pub fn exclude(&self, shape: Option<Shape>) {
-        self.former.set(shape.map(|shape| Former { shape, state: None }));
+    /// A program of this layout finds this state at most, nothing once the storage is formatted.
+    pub fn set_former(&self, shape: Shape, state: Option<&State>) {
+        let state = state.map(|state| {
+            let mut states = self.states.borrow_mut();
+            states.push(state.clone());
+            states.len() - 1
+        });
+        self.former.set(Some(Former { shape, state }));
     }
 
     /// The formattings, in order.
