@@ -1,17 +1,22 @@
 //! Build and test driver: `cargo xtask` lists what there is.
 
 mod budget;
+mod checks;
 mod firmware;
 mod sizes;
 mod steps;
+mod testing;
 mod toolchain;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
+use checks::{LIBRARIES, fuzz, lint, miri, msrv, nostd};
+use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use firmware::{App, Board, Cut};
 use std::process::ExitCode;
 use steps::Steps;
-use toolchain::{MSRV, Need, TARGETS, miri_toolchain};
+use testing::{Extent, laboratory, test};
+use toolchain::Need;
 
 /// Build, test and try out vnv.
 ///
@@ -31,23 +36,25 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Tests every layer, bottom up, then the programs
+    /// Tests every layer, bottom up, then the programs; says at its end what it left out
     Test {
-        /// Sweeps every life at every byte (minutes instead of seconds)
-        #[arg(long, conflicts_with = "quick")]
-        full: bool,
-        /// Few random cases, and no examples of the documentation
+        /// Leaves nothing out, and sweeps every life at every byte (hours instead of minutes)
         #[arg(long)]
-        quick: bool,
+        full: bool,
     },
     /// Cuts power at every bit of every life, and again during recovery; `--help` lists what it takes
     ///
-    /// The quick set takes about two minutes on two cores, `--full` much longer. With `--mutants` it runs on deliberate
-    /// faults, and each must be found.
+    /// The quick set takes about four minutes on two cores, `--full` much longer.
     #[command(disable_help_flag = true)]
     Crash {
         /// Passed on to the laboratory
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Runs suites of tests on deliberate faults, each of which must be found
+    Faults {
+        /// The suite (heap: the crash laboratory), all by default; then what is passed on to it, for instance `--fault NAME`
+        #[arg(value_name = "SUITE] [ARGUMENTS", trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
     /// Fuzzes images, operations with cuts, and the conversation with the part (cargo-fuzz on the nightly toolchain)
@@ -139,24 +146,6 @@ enum Command {
     Setup,
 }
 
-/// How much `test` tries.
-#[derive(Clone, Copy, PartialEq)]
-enum Extent {
-    Quick,
-    Usual,
-    /// As usual, with the same random cases each time: a change must not fail by what it has nothing to do with.
-    Repeatable,
-    Full,
-}
-
-/// The random cases of property tests are the same each time.
-const SEEDED: (&str, &str) = ("PROPTEST_RNG_SEED", "1");
-
-const LIBRARIES: [&str; 5] = ["vnv-storage", "vnv-alloc", "vnv-core", "vnv-persist", "vnv-collections"];
-/// The crates with tests, the lowest layer first; the programs in `apps` follow.
-const LAYERS: [&str; 8] =
-    ["vnv-alloc", "vnv-storage", "vnv-sim", "vnv-derive", "vnv-core", "vnv-persist", "vnv-collections", "vnv-lab"];
-
 fn main() -> ExitCode {
     match run(Arguments::parse().command.as_ref()) {
         Ok(true) => ExitCode::SUCCESS,
@@ -186,12 +175,17 @@ fn run(command: Option<&Command>) -> Result<bool> {
             all.extend(open.then_some("--open"));
             return steps.run_quietly("cargo", &all);
         }
-        Command::Test { full: true, .. } => test(&mut steps, Extent::Full)?,
-        Command::Test { quick: true, .. } => test(&mut steps, Extent::Quick)?,
-        Command::Test { .. } => test(&mut steps, Extent::Usual)?,
+        Command::Test { full } => test(&mut steps, if *full { Extent::Full } else { Extent::Quick })?,
         Command::Crash { arguments } => {
             let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
             return steps.run_quietly("cargo", &laboratory(&arguments));
+        }
+        Command::Faults { arguments } => {
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            if let Some(message) = testing::unknown_suite(&arguments) {
+                Arguments::command().error(ErrorKind::InvalidValue, message).exit();
+            }
+            testing::faults(&mut steps, &arguments)?;
         }
         Command::Fuzz { target, seconds, seed } => fuzz(&mut steps, target.as_deref(), *seconds, *seed)?,
         Command::Mutants { arguments } => {
@@ -225,7 +219,7 @@ fn run(command: Option<&Command>) -> Result<bool> {
         }
         Command::Sizes => sizes::sizes(&mut steps)?,
         Command::Instructions => {
-            return steps.run_quietly("cargo", &["run", "--quiet", "--release", "-p", "instructions"]);
+            return steps.run_quietly("cargo", &["run", "--quiet", "-p", "instructions"]);
         }
         Command::Bench { arguments } => {
             let mut all = vec!["run", "--quiet", "--release", "-p", "bench", "--"];
@@ -242,13 +236,13 @@ fn run(command: Option<&Command>) -> Result<bool> {
         Command::Ci { full } => {
             lint(&mut steps)?;
             nostd(&mut steps)?;
-            boards(&mut steps, if *full { 500 } else { 200 })?;
+            boards(&mut steps, if *full { 500 } else { 80 })?;
             msrv(&mut steps)?;
             miri(&mut steps)?;
             steps.run("demo", "cargo", &["run", "--quiet", "--release", "-p", "demo"], &[])?;
-            steps.run("deliberate faults", "cargo", &laboratory(&["--mutants"]), &[])?;
+            testing::faults(&mut steps, &[])?;
             // What is new is looked for by the full run.
-            let (seconds, seed, extent) = if *full { (600, 0, Extent::Full) } else { (30, 1, Extent::Repeatable) };
+            let (seconds, seed, extent) = if *full { (600, 0, Extent::Full) } else { (30, 1, Extent::Ci) };
             fuzz(&mut steps, None, seconds, seed)?;
             // Last, so that the tests' closing lines end the output.
             test(&mut steps, extent)?;
@@ -261,189 +255,13 @@ fn run(command: Option<&Command>) -> Result<bool> {
 fn boards(steps: &mut Steps, cuts: u32) -> Result<()> {
     firmware::lint(steps)?;
     sizes::sizes(steps)?;
-    steps.run("instructions", "cargo", &["run", "--quiet", "--release", "-p", "instructions"], &[])?;
+    steps.run("instructions", "cargo", &["run", "--quiet", "-p", "instructions"], &[])?;
     for app in App::ALL {
         firmware::image(steps, app)?;
     }
+    firmware::tour(steps)?;
     for board in Board::ALL.into_iter().filter(|board| board.emulator().is_some()) {
-        firmware::tour(steps, board)?;
         Cut::new(board, cuts.div_ceil(2)).run(steps)?;
     }
-    Ok(())
-}
-
-fn test(steps: &mut Steps, extent: Extent) -> Result<()> {
-    let environment: &[(&str, &str)] = match extent {
-        Extent::Quick => &[("PROPTEST_CASES", "16")],
-        Extent::Usual => &[],
-        Extent::Repeatable => &[SEEDED],
-        Extent::Full => &[("VNV_FULL", "1")],
-    };
-    let mut packages: Vec<String> = LAYERS.map(String::from).into();
-    packages.extend(steps.packages_below("apps")?);
-    packages.push("xtask".into());
-    // `portable` and `instants` run programs for rv32imc.
-    let no_target = toolchain::missing(steps, &[Need::Target(TARGETS[0])]);
-    for (position, package) in packages.iter().enumerate() {
-        let package = package.as_str();
-        let mut arguments = vec!["test", "-p", package];
-        if matches!(package, "vnv-lab" | "instants") {
-            // Sweeps: minutes without optimisation.
-            arguments.extend(["--profile", "lab"]);
-        }
-        if matches!(package, "vnv-storage" | "vnv-core" | "vnv-persist") {
-            arguments.push("--all-features");
-        }
-        if extent == Extent::Quick {
-            arguments.push("--tests");
-        }
-        let name = format!("test {package}");
-        println!("==> {} of {}", position + 1, packages.len());
-        if let ("portable" | "instants", Some(message)) = (package, &no_target) {
-            steps.fail(&name, message);
-            continue;
-        }
-        steps.run_tests(&name, &arguments, environment)?;
-    }
-    let arguments: &[&str] = match extent {
-        Extent::Quick => &["--depth", "1"],
-        Extent::Usual | Extent::Repeatable => &[],
-        Extent::Full => &["--full"],
-    };
-    steps.run("crash laboratory", "cargo", &laboratory(arguments), &[])?;
-    Ok(())
-}
-
-/// The command that runs the crash laboratory: fast, with every assertion; with faults compiled in if they are asked for.
-fn laboratory<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
-    let mut all = vec!["run", "--quiet", "--profile", "lab", "-p", "vnv-lab"];
-    if arguments.contains(&"--mutants") {
-        all.extend(["--features", "mutants"]);
-    }
-    all.push("--");
-    all.extend(arguments);
-    all
-}
-
-/// Whether something is missing that a step needs: then it fails in CI, and is skipped elsewhere.
-fn lacks(steps: &mut Steps, step: &str, needs: &[Need]) -> bool {
-    let missing = toolchain::missing(steps, needs);
-    match &missing {
-        Some(message) if std::env::var_os("CI").is_some() => steps.fail(step, message),
-        Some(message) => steps.skip(step, message),
-        None => {}
-    }
-    missing.is_some()
-}
-
-/// Checks the library crates with the oldest Rust that they promise, in a directory of its own.
-fn msrv(steps: &mut Steps) -> Result<()> {
-    if lacks(steps, "msrv", &[Need::Toolchain(MSRV)]) {
-        return Ok(());
-    }
-    let toolchain = format!("+{MSRV}");
-    let mut arguments = vec![&*toolchain, "check", "--quiet", "--all-features", "--target-dir", "target/msrv"];
-    arguments.extend(LIBRARIES.iter().chain(&["vnv-derive"]).flat_map(|package| ["-p", package]));
-    steps.run(&format!("msrv {MSRV}"), "cargo", &arguments, &[])?;
-    Ok(())
-}
-
-const FUZZED: [&str; 3] = ["image", "operations", "conversation"];
-
-/// Fuzzes each target from its seeds; what is found stays in `target/fuzz`.
-fn fuzz(steps: &mut Steps, only: Option<&str>, seconds: u32, seed: u32) -> Result<()> {
-    if lacks(steps, "fuzz", &Need::fuzz()) {
-        return Ok(());
-    }
-    if let Some(target) = only.filter(|target| !FUZZED.contains(target)) {
-        bail!("there is no fuzz target `{target}`; there are: {}", FUZZED.join(", "));
-    }
-    let toolchain = format!("+{}", miri_toolchain());
-    let build = [&toolchain, "fuzz", "build", "--fuzz-dir", "crates/vnv-lab/fuzz"];
-    if !steps.run("fuzz build", "cargo", &build, &[])? {
-        return Ok(());
-    }
-    let (time, seed) = (format!("-max_total_time={seconds}"), format!("-seed={seed}"));
-    let mut runs = Vec::new();
-    for target in FUZZED.into_iter().filter(|target| only.is_none_or(|only| only == *target)) {
-        let corpus = format!("target/fuzz/corpus/{target}");
-        std::fs::create_dir_all(steps.root().join(&corpus))?;
-        let seeds = format!("crates/vnv-lab/fuzz/seeds/{target}");
-        let before = [&toolchain, "fuzz", "run", "--fuzz-dir", "crates/vnv-lab/fuzz", target, &corpus, &seeds, "--"];
-        let behind = [&time, &seed, "-len_control=0", "-verbosity=0", "-print_final_stats=1"];
-        let arguments = before.into_iter().chain(behind).map(String::from).collect();
-        runs.push((format!("fuzz {target}"), arguments));
-    }
-    steps.run_together(&runs, &[])
-}
-
-fn miri(steps: &mut Steps) -> Result<()> {
-    let toolchain = miri_toolchain();
-    if lacks(steps, "miri", &[Need::Miri(toolchain.clone())]) {
-        return Ok(());
-    }
-    let toolchain = format!("+{toolchain}");
-    let step = |name: String, package: &str, only: &[&str]| {
-        let arguments = [&[toolchain.as_str(), "miri", "test", "-p", package], only].concat();
-        (name, arguments.into_iter().map(String::from).collect::<Vec<String>>())
-    };
-    // The longest early, and in two halves.
-    let files = steps.tests_of("vnv-persist")?;
-    let mut halves = [vec!["--lib"], Vec::new()];
-    for (file, half) in files.iter().zip([1, 0].into_iter().cycle()) {
-        halves[half].extend(["--test", file]);
-    }
-    let mut tests: Vec<_> = halves
-        .iter()
-        .zip(1..)
-        .map(|(half, at)| step(format!("miri vnv-persist {at} of 3"), "vnv-persist", half))
-        .collect();
-    tests.push(step("miri vnv-persist 3 of 3".into(), "vnv-persist", &["--doc"]));
-    for package in LIBRARIES.into_iter().rev().filter(|package| *package != "vnv-persist") {
-        let only: &[&str] = match package {
-            "vnv-storage" => &["--lib"],
-            // It has no unsafe code of its own; these two use all of what is below.
-            "vnv-collections" => &["--test", "costs", "--test", "queue"],
-            _ => &[],
-        };
-        tests.push(step(format!("miri {package}"), package, only));
-    }
-    let environment = [("MIRIFLAGS", "-Zmiri-disable-isolation"), ("PROPTEST_CASES", "4"), SEEDED];
-    steps.run_together(&tests, &environment)?;
-    Ok(())
-}
-
-fn nostd(steps: &mut Steps) -> Result<()> {
-    if let Some(message) = toolchain::missing(steps, &Need::bare_metal()) {
-        steps.fail("bare-metal builds", &message);
-        return Ok(());
-    }
-    for target in TARGETS {
-        for package in LIBRARIES {
-            for features in [&[][..], &["--no-default-features"], &["--features", "defmt"]] {
-                let mut arguments = vec!["build", "--quiet", "-p", package, "--target", target];
-                arguments.extend(features);
-                let name = format!("build {package} {target} {}", features.join(" "));
-                steps.run(name.trim_end(), "cargo", &arguments, &[])?;
-            }
-        }
-    }
-    Ok(())
-}
-
-fn lint(steps: &mut Steps) -> Result<()> {
-    if let Some(message) = toolchain::missing(steps, &Need::lint()) {
-        steps.fail("lint", &message);
-        return Ok(());
-    }
-    steps.run("format", "cargo", &["fmt", "--all", "--check"], &[])?;
-    for features in [&[][..], &["--all-features"]] {
-        let mut arguments = vec!["clippy", "--quiet", "--workspace", "--all-targets"];
-        arguments.extend(features);
-        arguments.extend(["--", "-D", "warnings"]);
-        steps.run(format!("clippy {}", features.join(" ")).trim_end(), "cargo", &arguments, &[])?;
-    }
-    let arguments = ["doc", "--quiet", "--workspace", "--no-deps", "--all-features"];
-    steps.run("doc", "cargo", &arguments, &[("RUSTDOCFLAGS", "-D warnings")])?;
     Ok(())
 }

@@ -32,6 +32,9 @@ struct Arguments {
     /// All second cuts, some third cuts (tens of minutes)
     #[arg(long)]
     full: bool,
+    /// Of the recoveries that are cut again every N-th one
+    #[arg(long, value_name = "N", default_value = "1")]
+    sparse: std::num::NonZeroUsize,
     /// Only these cuts, one after the other, as a violation prints them
     #[arg(long, value_name = "CUTS", value_delimiter = ',')]
     replay: Vec<Point>,
@@ -106,7 +109,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
         rung: arguments.tear,
         full: arguments.full,
         coarse: false,
-        sparse: 1,
+        sparse: arguments.sparse.get(),
         only: replay,
     };
     if extent.only.is_none() {

@@ -44,7 +44,7 @@ where
     write_empty(device, Layout { epoch, ..layout }, copies)
 }
 
-/// As [`format()`], for a storage that is blank or whose formatting was begun: `copies` are its superblocks.
+/// As [`format()`], for a storage that is blank: `copies` are its superblocks.
 pub(crate) fn format_blank<D: Device>(
     device: &mut D,
     layout: Layout,

@@ -5,7 +5,8 @@
 #[path = "common/forge.rs"]
 mod forge;
 
-use forge::{Seed, sign};
+use crc::{CRC_32_ISO_HDLC, Crc};
+use forge::{FIRST_EPOCH, Seed, sign, sign_superblock};
 use vnv_persist::{Damage, Heap, Memory, OpenError, Options};
 use vnv_sim::{SharedStorage, TearStorage};
 
@@ -127,5 +128,38 @@ fn the_last_sequence_number_is_not_accepted() {
             }
             Err(error) => assert!(!accepted && matches!(error, OpenError::Damaged(_)), "{error:?}"),
         }
+    }
+}
+
+/// An epoch that had wrapped around would be that of the first life again, whose commits are all still there.
+#[test]
+fn the_epoch_after_the_last_one_is_not_that_of_an_earlier_life() {
+    let mut memory = Ram::new();
+    let heap = TestHeap::format(TearStorage::new(10_240, 8), &mut memory, OPTIONS).unwrap();
+    let five = heap.allocate(5u32).unwrap().into_link();
+    heap.set_root("x", Some(five)).unwrap();
+    heap.commit().unwrap();
+    let lived = heap.into_device().into_image();
+    let last = u32::MAX.to_le_bytes();
+    let (mut whole, mut begun) = (lived.clone(), lived);
+    for at in [0, 64] {
+        // A heap of the last epoch, and one over which a format of the last epoch was begun.
+        put(&mut whole, at + 40, &last);
+        sign_superblock(&mut whole[at..at + 64]);
+        let checksum = Crc::<u32>::new(&CRC_32_ISO_HDLC).checksum(&[&b"vnv: being formatted"[..], &last].concat());
+        put(&mut begun, at, &last);
+        put(&mut begun, at + 4, &checksum.to_le_bytes());
+    }
+    for (image, is_begun) in [(whole, false), (begun, true)] {
+        let (storage, mut memory) = (TearStorage::from_image(image, 8), Ram::new());
+        let heap = match is_begun {
+            true => TestHeap::open_or_format(storage, &mut memory, OPTIONS),
+            false => TestHeap::format(storage, &mut memory, OPTIONS),
+        };
+        let heap = heap.unwrap();
+        assert_eq!(heap.root::<u32>("x"), Ok(None));
+        let image = heap.into_device().into_image();
+        let epoch = long(&image, 40) as u32;
+        assert!(![0, FIRST_EPOCH, u32::MAX].contains(&epoch), "epoch {epoch}; half formatted: {is_begun}");
     }
 }

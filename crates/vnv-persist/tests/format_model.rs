@@ -55,6 +55,35 @@ struct Snapshot {
     value: u8,
 }
 
+/// A superblock's place: the first bytes, and what stands behind them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Place {
+    head: Cell<Head>,
+    /// All of a superblock but its first bytes, of the format with this epoch.
+    body: Cell<u8>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Head {
+    /// Of a superblock: what it is, its body says.
+    Magic,
+    /// A marker: the storage is being formatted.
+    BeingFormatted(u8),
+}
+
+impl Place {
+    const EMPTY: Self = Self { head: Cell::Empty, body: Cell::Empty };
+    const GARBAGE: Self = Self { head: Cell::Garbage, body: Cell::Garbage };
+
+    /// Under a marker any body may stand.
+    fn sound(self) -> Option<Mark> {
+        match (self.head.sound()?, self.body.sound()) {
+            (Head::BeingFormatted(epoch), _) => Some(Mark::BeingFormatted(epoch)),
+            (Head::Magic, body) => body.map(Mark::Superblock),
+        }
+    }
+}
+
 /// What stands in the place of a superblock.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Mark {
@@ -72,14 +101,17 @@ impl Mark {
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Storage {
-    copies: [Cell<Mark>; 2],
+    copies: [Place; 2],
     log: [[Cell<Record>; HALF]; 2],
     reserves: [Cell<Snapshot>; 2],
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Write {
-    Copy(usize, Mark),
+    Head(usize, Head),
+    Body(usize, u8),
+    /// A superblock in one write, for a deliberate fault.
+    Whole(usize, u8),
     Record(usize, usize, Record),
     Erase(usize, usize),
     Reserve(usize, Snapshot),
@@ -96,7 +128,7 @@ enum Fate {
 
 const FATES: [Fate; 4] = [Fate::Old, Fate::New, Fate::Garbage, Fate::HeaderOnly];
 
-const BLANK: Storage = Storage { copies: [Cell::Empty; 2], log: [[Cell::Empty; HALF]; 2], reserves: [Cell::Empty; 2] };
+const BLANK: Storage = Storage { copies: [Place::EMPTY; 2], log: [[Cell::Empty; HALF]; 2], reserves: [Cell::Empty; 2] };
 
 impl Storage {
     fn apply(&mut self, write: Write, fate: Fate) {
@@ -109,9 +141,20 @@ impl Storage {
             }
         }
         match write {
-            // A superblock and a marker have one checksum.
-            Write::Copy(copy, mark) => {
-                put(&mut self.copies[copy], mark, if fate == Fate::HeaderOnly { Fate::Garbage } else { fate });
+            // Head and body may stand in one row, or not.
+            Write::Head(copy, _) | Write::Body(copy, _) | Write::Whole(copy, _) if fate == Fate::Garbage => {
+                self.copies[copy] = Place::GARBAGE;
+            }
+            Write::Head(copy, head) => {
+                put(&mut self.copies[copy].head, head, if fate == Fate::HeaderOnly { Fate::Garbage } else { fate });
+            }
+            Write::Body(copy, epoch) => {
+                put(&mut self.copies[copy].body, epoch, if fate == Fate::HeaderOnly { Fate::Garbage } else { fate });
+            }
+            Write::Whole(copy, epoch) => {
+                let part = if fate == Fate::HeaderOnly { Fate::New } else { fate };
+                put(&mut self.copies[copy].head, Head::Magic, part);
+                put(&mut self.copies[copy].body, epoch, if fate == Fate::HeaderOnly { Fate::Old } else { fate });
             }
             Write::Record(half, at, record) => put(&mut self.log[half][at], record, fate),
             Write::Erase(half, at) => match fate {
@@ -125,15 +168,16 @@ impl Storage {
 
     /// Blank everywhere, but for the place of the first write of a format.
     fn is_blank(&self) -> bool {
-        let first_write = matches!(self.copies[1], Cell::Empty | Cell::Garbage);
-        first_write && Self { copies: [self.copies[0], Cell::Empty], ..self.clone() } == BLANK
+        let is_torn = self.copies[1].head.sound().is_none() && self.copies[1].body.sound().is_none();
+        is_torn && Self { copies: [self.copies[0], Place::EMPTY], ..self.clone() } == BLANK
     }
 
     /// One that no cell of the storage has: stands for the checksum of all of it.
     fn unused_epoch(&self) -> u8 {
         let records = self.log.iter().flatten().filter_map(|cell| cell.header()).map(|record| record.epoch);
         let snapshots = self.reserves.iter().filter_map(|cell| cell.header()).map(|snapshot| snapshot.epoch);
-        records.chain(snapshots).max().unwrap_or(0) + 1
+        let bodies = self.copies.iter().filter_map(|copy| copy.body.sound());
+        records.chain(snapshots).chain(bodies).max().unwrap_or(0) + 1
     }
 }
 
@@ -152,6 +196,8 @@ struct Ram {
     retire: bool,
     /// At the log's end stands the header of a record that was not completed.
     unacknowledged: bool,
+    /// Behind it, the header of another one: the half is closed.
+    closed: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -168,6 +214,8 @@ enum Fault {
     FormatStartsWithTheSoundCopy,
     /// Only one of the copies says that the storage is being formatted.
     OneMarker,
+    /// A superblock goes over a marker in one write, its first bytes first: over the body of an older superblock.
+    SuperblockInOneWrite,
     SuperblockBeforeBase,
     RepairOverwritesTheSoundCopy,
     /// Blank is what has two blank superblocks.
@@ -181,8 +229,17 @@ enum Start {
     Refuses,
 }
 
+/// The writes of a superblock: its first bytes last, so that they are not in front of an older body.
+fn superblock(copy: usize, epoch: u8, fault: Fault) -> Vec<Write> {
+    if fault == Fault::SuperblockInOneWrite {
+        vec![Write::Whole(copy, epoch)]
+    } else {
+        vec![Write::Body(copy, epoch), Write::Head(copy, Head::Magic)]
+    }
+}
+
 fn format(storage: &Storage, fault: Fault) -> (Vec<Write>, Ram) {
-    let sound = storage.copies.map(Cell::sound);
+    let sound = storage.copies.map(Place::sound);
     let known = sound.into_iter().flatten().map(Mark::epoch).max();
     let epoch = match known {
         Some(epoch) if fault == Fault::EpochKept => epoch,
@@ -190,22 +247,25 @@ fn format(storage: &Storage, fault: Fault) -> (Vec<Write>, Ram) {
         None if fault == Fault::EpochOfForeignStorageIsOne => 1,
         None => storage.unused_epoch(),
     };
-    let mut first = if sound[0].is_none() && sound[1].is_some() { 0 } else { 1 };
-    if fault == Fault::FormatStartsWithTheSoundCopy && sound[0].is_some() != sound[1].is_some() {
-        first = 1 - first;
-    }
-    let marker = Mark::BeingFormatted(epoch);
+    let first = match sound {
+        // Over the one that is not whole, or not what is worth most then.
+        [None, Some(_)] | [Some(Mark::Superblock(_)), Some(Mark::BeingFormatted(_))] => 0,
+        _ => 1,
+    };
+    let spoils = fault == Fault::FormatStartsWithTheSoundCopy && sound[0].is_some() != sound[1].is_some();
+    let first = if spoils { 1 - first } else { first };
+    let marker = Head::BeingFormatted(epoch);
     let base = Write::Record(0, 0, Record { epoch, sequence: 1, salt: 1, value: 0 });
-    let superblock = Mark::Superblock(epoch);
-    let superblocks = [Write::Copy(0, superblock), Write::Copy(1, superblock)];
-    let mut writes = vec![Write::Copy(first, marker)];
+    let mut writes = vec![Write::Head(first, marker)];
     if fault != Fault::OneMarker {
-        writes.push(Write::Copy(1 - first, marker));
+        writes.push(Write::Head(1 - first, marker));
     }
+    if fault != Fault::SuperblockBeforeBase {
+        writes.push(base);
+    }
+    writes.extend([0, 1].into_iter().flat_map(|copy| superblock(copy, epoch, fault)));
     if fault == Fault::SuperblockBeforeBase {
-        writes.extend([superblocks[0], superblocks[1], base]);
-    } else {
-        writes.extend([base, superblocks[0], superblocks[1]]);
+        writes.push(base);
     }
     let ram = Ram {
         epoch,
@@ -218,16 +278,17 @@ fn format(storage: &Storage, fault: Fault) -> (Vec<Write>, Ram) {
         next_reserve: 0,
         retire: false,
         unacknowledged: false,
+        closed: false,
     };
     (writes, ram)
 }
 
 fn start(storage: &Storage, fault: Fault) -> Start {
-    let superblock = |copy: usize| match storage.copies[copy].sound() {
+    let epoch_at = |copy: usize| match storage.copies[copy].sound() {
         Some(Mark::Superblock(epoch)) => Some(epoch),
         _ => None,
     };
-    let (epoch, repair) = match [superblock(0), superblock(1)] {
+    let (epoch, repair) = match [epoch_at(0), epoch_at(1)] {
         [Some(first), Some(second)] if first != second => return Start::Refuses,
         [Some(epoch), Some(_)] => (epoch, None),
         [Some(epoch), None] => (epoch, Some(1)),
@@ -243,7 +304,7 @@ fn start(storage: &Storage, fault: Fault) -> Start {
         Some((mut writes, ram)) => {
             if let Some(copy) = repair {
                 let first = (fault == Fault::RepairOverwritesTheSoundCopy).then_some(1 - copy);
-                writes.extend(first.into_iter().chain([copy]).map(|copy| Write::Copy(copy, Mark::Superblock(epoch))));
+                writes.extend(first.into_iter().chain([copy]).flat_map(|copy| superblock(copy, epoch, fault)));
             }
             Start::Opens(writes, ram)
         }
@@ -269,6 +330,7 @@ fn recover(storage: &Storage, epoch: u8, fault: Fault) -> Option<(Vec<Write>, Ra
         next_reserve: 0,
         retire: storage.log[1 - half][0].header().is_some_and(|other| of_this(other.epoch)),
         unacknowledged: false,
+        closed: false,
     };
     let cells = storage.log[half];
     while let Some(record) = cells.get(ram.end).and_then(|cell| cell.sound())
@@ -280,9 +342,14 @@ fn recover(storage: &Storage, epoch: u8, fault: Fault) -> Option<(Vec<Write>, Ra
     ram.unacknowledged = cells.get(ram.end).is_some_and(follows);
     let tail = cells.get(ram.end + 1..).unwrap_or_default();
     let scanned = if fault == Fault::TailScanStopsAtOnce { tail.len().min(1) } else { tail.len() };
-    if tail[..scanned].iter().any(follows) {
+    let tail = &tail[..scanned];
+    // A whole record; or a header directly behind one that is whole: nothing is written behind what is not complete.
+    if tail.iter().any(|cell| cell.sound().is_some() && follows(cell))
+        || ram.unacknowledged && tail.first().is_some_and(follows)
+    {
         return None;
     }
+    ram.closed = tail.iter().any(follows);
     let live = storage.reserves.iter().filter_map(|reserve| reserve.sound()).filter(|snapshot| {
         (snapshot.epoch == epoch || fault == Fault::SnapshotsWithoutEpoch) && snapshot.sequence > ram.sequence
     });
@@ -320,7 +387,7 @@ impl Ram {
         self.half = 1 - self.half;
         let record = Record { epoch: self.epoch, sequence, salt: sequence, value: self.value };
         writes.extend([Write::Record(self.half, 0, record), Write::Erase(1 - self.half, 0)]);
-        (self.end, self.base, self.sequence, self.last) = (1, sequence, sequence, sequence);
+        (self.end, self.base, self.sequence, self.last, self.closed) = (1, sequence, sequence, sequence, false);
     }
 
     /// The writes that make `value` durable, and the state in RAM when all are done.
@@ -336,7 +403,7 @@ impl Ram {
                 self.next_reserve = 1 - self.next_reserve;
                 self.last = sequence;
             }
-            Operation::Commit if self.end == HALF => self.base(sequence, &mut writes),
+            Operation::Commit if self.end == HALF || self.closed => self.base(sequence, &mut writes),
             Operation::Commit => {
                 let record = Record { epoch: self.epoch, sequence, salt: self.base, value };
                 writes.push(Write::Record(self.half, self.end, record));
@@ -417,7 +484,7 @@ impl Explorer {
         let node = Node { operations: node.operations - 1, ..node.clone() };
         // One superblock stands until both markers do: what it leads to may be damaged, and is still refused then. What has none
         // is known as half formatted with the first marker.
-        let alone = !node.storage.copies.iter().any(|copy| matches!(copy, Cell::Holds(Mark::Superblock(_))));
+        let alone = !node.storage.copies.iter().any(|copy| matches!(copy.sound(), Some(Mark::Superblock(_))));
         let during = move |number: usize, fate: Fate| {
             let is_known =
                 if alone { number > 0 || fate == Fate::New } else { number > 1 || number == 1 && fate != Fate::Old };
@@ -485,7 +552,7 @@ impl Explorer {
         let damaged = Node { ram: None, damages: node.damages - 1, ..node.clone() };
         for copy in 0..2 {
             let mut damaged = damaged.clone();
-            damaged.storage.copies[copy] = Cell::Garbage;
+            damaged.storage.copies[copy] = Place::GARBAGE;
             self.damages += 1;
             self.explore(damaged).map_err(|error| format!("damaged superblock {copy}; {error}"))?;
         }
@@ -497,10 +564,14 @@ impl Explorer {
                     let cell = &mut damaged.storage.log[ram.half][at];
                     *cell = if headless { Cell::Garbage } else { Cell::Torn(cells[at].header().unwrap()) };
                 }
-                let seen = |at: usize| at != second || !second_headless;
-                // A live snapshot tells too, and what is left of a record that was cut.
-                let told_by_others = ram.last > ram.sequence || ram.unacknowledged;
-                let is_told = told_by_others || (first + 1..ram.end).any(seen);
+                let has_header = |at: usize| match at {
+                    _ if at == first => !headless,
+                    _ if at == second => !second_headless,
+                    _ => at < ram.end || ram.unacknowledged,
+                };
+                let is_told = ram.last > ram.sequence
+                    || (first + 1..ram.end).any(|at| at != second)
+                    || has_header(first) && has_header(first + 1);
                 damaged.legal = if is_told {
                     Legal { values: 0, may_refuse: true }
                 } else {
@@ -575,6 +646,7 @@ fn the_checker_notices_each_deliberate_fault() {
         Fault::TailScanStopsAtOnce,
         Fault::FormatStartsWithTheSoundCopy,
         Fault::OneMarker,
+        Fault::SuperblockInOneWrite,
         Fault::SuperblockBeforeBase,
         Fault::RepairOverwritesTheSoundCopy,
         Fault::BlankBySuperblocks,

@@ -99,3 +99,39 @@ fn links_stay_stale_across_reboots() {
         }
     }
 }
+
+/// A link names a slot and its generation, which has 12 bits: counted on beyond them, old links would lead to new objects.
+#[test]
+#[cfg_attr(miri, ignore = "thousands of commits, none of them unsafe")]
+fn a_slot_whose_generations_are_used_up_is_not_used_again() {
+    type Small = Memory<4, 4, 2, 1, 64>;
+    const OPTIONS: Options = Options::new(160);
+    let mut image = vec![0; 4096];
+    let mut given = std::collections::HashSet::new();
+    loop {
+        let mut memory = Small::new();
+        let heap = Heap::<_, Small>::open_or_format(TearStorage::from_image(image, 8), &mut memory, OPTIONS).unwrap();
+        let mut is_full = false;
+        for _ in 0..1000 {
+            match heap.allocate(7u32) {
+                Ok(object) => {
+                    let link = object.into_link();
+                    heap.commit().unwrap();
+                    assert!(given.insert(format!("{link:?}")), "{link:?} was given before");
+                    heap.free(link).unwrap();
+                    heap.commit().unwrap();
+                }
+                Err(error) => {
+                    assert_eq!(error, Error::ObjectsFull);
+                    is_full = true;
+                    break;
+                }
+            }
+        }
+        image = heap.into_device().into_image();
+        if is_full {
+            break;
+        }
+    }
+    assert!(given.len() >= 4000, "only {} links", given.len());
+}

@@ -8,7 +8,9 @@ mod recorded;
 use crc::{CRC_32_ISO_HDLC, Crc};
 use fastrand::Rng;
 use recorded::{Findings, Hand, Recorded, by_extent, sweep};
-use vnv_persist::{Damage, Heap, Memory, OpenError, Options, verify};
+use vnv_persist::{Damage, Error, Heap, Memory, OpenError, Options, verify};
+use vnv_sim::{SharedStorage, TearError, TearStorage};
+use vnv_storage::StorageFault;
 
 type Ram = Memory<8, 6, 2, 1, 64>;
 type TestHeap<'m, 'r> = Heap<'m, Hand<'r>, Ram>;
@@ -253,4 +255,52 @@ fn superblocks_of_two_formattings_are_refused_and_kept() {
         }
     }
     found.report("superblocks of two formattings");
+}
+
+/// A read that fails says nothing about what the storage holds.
+#[test]
+fn a_start_of_which_a_read_fails_ends_with_the_error_and_formats_nothing() {
+    for row in ROWS {
+        let ours = heap_of_ours(row);
+        let mut wiped = ours.clone();
+        wiped[..2 * superblock(row)].fill(0xFF);
+        for (image, value) in [(ours, Some(5)), (wiped, None)] {
+            for failing in 0.. {
+                assert!(failing < 10_000, "a start ends");
+                let storage = SharedStorage::new(TearStorage::from_image(image.clone(), row));
+                storage.borrow_mut().fail_read_at(failing);
+                let mut memory = Ram::new();
+                let opened = Heap::<_, Ram>::open_or_format(storage.clone(), &mut memory, options(row)).map(drop);
+                assert!(storage.image() == image, "rows of {row}, read {failing}: it was written to");
+                match opened {
+                    Err(OpenError::Heap(Error::Device(TearError::Bus))) => {}
+                    // The start is over before that read.
+                    other => {
+                        assert_eq!(other.is_ok(), value.is_some(), "rows of {row}, read {failing}: {other:?}");
+                        assert!(failing > 2);
+                        break;
+                    }
+                }
+            }
+            assert_eq!(start(&image, row).0.ok(), value.map(Some), "rows of {row}");
+        }
+    }
+}
+
+/// A part that cannot be written, or is not there, may read as a blank one.
+#[test]
+fn a_storage_that_cannot_be_written_is_named_and_not_formatted() {
+    for fault in [StorageFault::Absent, StorageFault::Protected { from: 1536 }] {
+        for row in ROWS {
+            let image = vec![0xFF; capacity(row)];
+            let storage = SharedStorage::new(TearStorage::from_image(image.clone(), row));
+            storage.borrow_mut().set_diagnosis(Some(fault));
+            let mut memory = Ram::new();
+            let opened = Heap::<_, Ram>::open_or_format(storage.clone(), &mut memory, options(row));
+            assert_eq!(opened.map(drop), Err(OpenError::Storage(fault)));
+            let formatted = Heap::<_, Ram>::format(storage.clone(), &mut memory, options(row));
+            assert_eq!(formatted.map(drop), Err(OpenError::Storage(fault)));
+            assert!(storage.image() == image, "rows of {row}: it was written to");
+        }
+    }
 }

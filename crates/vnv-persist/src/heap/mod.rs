@@ -112,9 +112,12 @@ where
     pub fn open_or_format(mut device: D, memory: &'m mut W, options: Options) -> Result<Self, OpenError<D::Error>> {
         let layout = layout_for(&device, memory.parts().sizes(), options)?;
         let copies = Copies::read(&mut device, &layout)?;
-        if let Found::Begun | Found::Blank = copies.judge(&mut device, &layout)? {
-            format_blank(&mut device, layout, copies)?;
-        }
+        match copies.judge(&mut device, &layout)? {
+            Found::Blank => format_blank(&mut device, layout, copies)?,
+            // What was there before the format that was cut is there still: no epoch of it may come again.
+            Found::Begun => format(&mut device, memory, options)?,
+            Found::Heap(..) => layout,
+        };
         Self::open(device, memory, options)
     }
 }
