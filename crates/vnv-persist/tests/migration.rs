@@ -436,16 +436,17 @@ fn without_room_for_both_the_old_data_stay() {
 }
 
 #[test]
-fn rows_of_the_old_types_are_free_after_a_collection_and_a_commit() {
+fn rows_of_the_old_types_are_there_for_the_first_type_that_finds_no_other() {
     let mut memory = Ram::new();
     let image = old_image(&tenths(3), 0);
     let heap = Heap::<_, Ram>::open(TearStorage::from_image(image, 8), &mut memory, OPTIONS).unwrap();
     station(&heap).unwrap();
     // Six rows: two of the old types, two of the new ones, two of others.
     let others = (heap.allocate(1u32).unwrap(), heap.allocate(1u64).unwrap());
-    assert_eq!(heap.allocate(1u16).map(|_| ()), Err(Error::TypesFull));
-    heap.collect().unwrap();
-    heap.commit().unwrap();
+    // In a transaction nothing is collected.
+    let transaction = heap.transaction().unwrap();
+    assert_eq!(transaction.allocate(1u16).map(|_| ()), Err(Error::TypesFull));
+    drop(transaction);
     let more = (heap.allocate(1u16).unwrap(), heap.allocate(1u8).unwrap());
     assert_eq!(heap.allocate(1i8).map(|_| ()), Err(Error::TypesFull));
     assert_eq!(data(&heap), Ok(migrated(&tenths(3))));

@@ -5,7 +5,7 @@
 
 use fastrand::Rng;
 use vnv_alloc::{Buddy, SortedArray};
-use vnv_persist::{Error, FirstFound, Heap, Link, Memory, Options};
+use vnv_persist::{Error, FirstFound, Heap, Memory, Options, Owned};
 use vnv_sim::TearStorage;
 
 type Ram = Memory<128, 24, 4, 2, 160>;
@@ -18,12 +18,13 @@ fn full_storage<H: Fn() -> Option<usize>>(seed: u64, sizes: H, operations: usize
     let heap: TestHeap<'_> =
         Heap::format(TearStorage::new(6144, 8), &mut memory, Options::new(LIMIT).log_bytes(128)).unwrap();
     let mut random = Rng::with_seed(seed);
-    let mut objects: Vec<(Link<[u8]>, Vec<u8>)> = Vec::new();
-    let fill = |objects: &mut Vec<(Link<[u8]>, Vec<u8>)>, random: &mut Rng| loop {
+    // Owned: what only a link in RAM leads to is garbage for an allocation that finds no room.
+    let mut objects: Vec<(Owned<'_, [u8]>, Vec<u8>)> = Vec::new();
+    let fill = |objects: &mut Vec<_>, random: &mut Rng| loop {
         let len = sizes().unwrap_or_else(|| 1 + random.usize(..200));
         let bytes = vec![random.usize(..256) as u8; len];
         match heap.allocate_slice_with(len, |at| bytes[at]) {
-            Ok(owned) => objects.push((owned.into_link(), bytes)),
+            Ok(owned) => objects.push((owned, bytes)),
             Err(Error::StorageFull | Error::ObjectsFull) => break,
             Err(error) => panic!("seed {seed}: allocate: {error}"),
         }
@@ -40,29 +41,28 @@ fn full_storage<H: Fn() -> Option<usize>>(seed: u64, sizes: H, operations: usize
         match random.usize(..20) {
             0..8 => {
                 let value = random.usize(..256) as u8;
-                let (link, bytes) = &mut objects[at];
-                let mut guard = heap.get_mut(*link).unwrap_or_else(|error| context("get_mut", error));
+                let (object, bytes) = &mut objects[at];
+                let mut guard = heap.get_mut(object).unwrap_or_else(|error| context("get_mut", error));
                 guard.fill(value);
                 bytes.fill(value);
             }
             8..11 => {
-                let (link, bytes) = &mut objects[at];
+                let (object, bytes) = &mut objects[at];
                 let element = random.usize(..bytes.len());
-                let mut guard = heap.get_element_mut(*link, element).unwrap_or_else(|error| context("element", error));
+                let mut guard = heap.get_element_mut(object, element).unwrap_or_else(|error| context("element", error));
                 *guard ^= 0x55;
                 bytes[element] ^= 0x55;
             }
             11..15 => {
-                let (link, bytes) = &objects[at];
-                let guard = heap.get(*link).unwrap_or_else(|error| context("get", error));
+                let (object, bytes) = &objects[at];
+                let guard = heap.get(object).unwrap_or_else(|error| context("get", error));
                 assert_eq!(&guard[..], &bytes[..], "seed {seed}, step {step}");
             }
             15..17 => {
                 heap.commit().unwrap_or_else(|error| context("commit", error));
             }
             17 => {
-                let (link, _) = objects.swap_remove(at);
-                heap.free(link).unwrap_or_else(|error| context("free", error));
+                drop(objects.swap_remove(at));
             }
             18 => fill(&mut objects, &mut random),
             _ => {
@@ -71,13 +71,11 @@ fn full_storage<H: Fn() -> Option<usize>>(seed: u64, sizes: H, operations: usize
         }
         assert!(heap.dirty_bytes().unwrap() <= LIMIT, "seed {seed}, step {step}: the dirty limit is exceeded");
     }
-    for (link, bytes) in &objects {
-        assert_eq!(&heap.get(*link).unwrap()[..], &bytes[..]);
+    for (object, bytes) in &objects {
+        assert_eq!(&heap.get(object).unwrap()[..], &bytes[..]);
     }
     // A commit that only frees succeeds.
-    for (link, _) in objects.drain(..) {
-        heap.free(link).unwrap();
-    }
+    objects.clear();
     heap.commit().unwrap();
 }
 
