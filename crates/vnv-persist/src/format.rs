@@ -53,8 +53,7 @@ pub(crate) fn format_blank<D: Device>(
 where
     D::Error: Debug,
 {
-    let epoch = copies.next_epoch(device, &layout)?.unwrap_or(FIRST_EPOCH);
-    write_empty(device, Layout { epoch, ..layout }, copies)
+    write_empty(device, Layout { epoch: FIRST_EPOCH, ..layout }, copies)
 }
 
 /// The layout of a program on a device, without an epoch.
@@ -70,7 +69,7 @@ where
     Layout::new(capacity_of(device), row, sizes, options).map_err(OpenError::Layout)
 }
 
-/// Markers, an empty base, superblocks: what is there at a cut is told by rule 9 of the format.
+/// Markers, an empty base, superblocks: what is there at a cut is told by rule 10 of the format.
 fn write_empty<D: Device>(device: &mut D, layout: Layout, copies: Copies) -> Result<Layout, OpenError<D::Error>>
 where
     D::Error: Debug,
@@ -84,7 +83,7 @@ where
     for copy in order.copies {
         // Without its first copy no heap of another layout is whole: none may seem so when our second copy goes over it.
         if is_marked && !order.second_holds && !erased {
-            erase_elsewhere(device, &layout)?;
+            erase_elsewhere(device, &layout, &marker)?;
             erased = true;
         }
         let bytes = if fault!(SuperblockFirst) { &layout.to_superblock()[..] } else { &marker };
@@ -92,13 +91,15 @@ where
         is_marked |= copy == 0;
     }
     if !erased {
-        erase_elsewhere(device, &layout)?;
+        erase_elsewhere(device, &layout, &marker)?;
     }
     // From here on everything may be overwritten.
     is_whole(device, &layout, &marker)?;
     write_base(device, &layout)?;
     for copy in [0, 1] {
-        write_superblock(device, &layout, copy)?;
+        if !write_superblock(device, &layout, copy)? {
+            return Err(OpenError::Storage(StorageFault::NotKept { offset: layout.superblock(copy) }));
+        }
     }
     if Copies::read(device, &layout)?.are_both_of(layout.epoch) {
         Ok(layout)
@@ -113,7 +114,7 @@ where
     D::Error: Debug,
 {
     let mut power = 2 * layout.superblock(1);
-    while power < layout.capacity() && !fault!(BelieveCapacity) {
+    while power + MARKER as u32 <= layout.capacity() && !fault!(BelieveCapacity) {
         if read_array(device, power)? == *marker {
             return Err(OpenError::Storage(StorageFault::Smaller { capacity: power }));
         }

@@ -62,9 +62,10 @@ where
     S: OffsetAllocator,
 {
     let mut log = replay(engine, roots, layout)?;
-    let deltas = apply_deltas(engine, &log, true)?;
+    // Before anything is written: it may say that a record was destroyed.
     let tag = engine.tag();
     let Reserves { live: snapshot, resume } = read_reserves(engine.device(), &layout, log.sequence, tag)?;
+    let deltas = apply_deltas(engine, &log, true)?;
     if let Some(found) = snapshot {
         empty(engine, roots, &layout, found).map_err(|error| match error {
             Error::Damaged { .. } => OpenError::Damaged(Damage::Content),
@@ -85,7 +86,8 @@ where
     engine.chain_free_slots();
     read_types(engine)?;
     if let Some(copy) = repair {
-        write_superblock(engine.device(), &layout, copy)?;
+        // A copy that the part does not keep is repaired again at the next opening; the other one is whole.
+        let _ = write_superblock(engine.device(), &layout, copy)?;
     }
     // Whoever was to be resumed must not go on: from here on the storage is another program's.
     for reserve in (0..).zip(resume).filter_map(|(reserve, resumes)| resumes.then_some(reserve)) {

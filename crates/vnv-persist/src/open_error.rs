@@ -7,7 +7,8 @@ use core::fmt::Debug;
 use vnv_core::Error;
 use vnv_storage::StorageFault;
 
-/// Why a storage cannot be opened. Nothing was changed but for damage that the format's redundancy repairs.
+/// Why a storage cannot be opened. Nothing was changed but for what recovery writes, which is what the log or a live snapshot holds, and damage that the
+/// format's redundancy repairs. Before anything is written, superblocks, records and reserves were found to be sound.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]

@@ -7,7 +7,7 @@ use core::fmt::Debug;
 use core::ops::Range;
 use vnv_core::Error;
 use vnv_core::block::CRC32;
-use vnv_storage::{Device, fault};
+use vnv_storage::{Device, StorageFault, fault};
 
 /// Version of the on-storage format.
 pub const FORMAT_VERSION: u16 = 3;
@@ -184,6 +184,7 @@ impl Copies {
         match (self.first, self.second) {
             (Valid { epoch }, Version(_)) if fault!(RepairOtherVersion) => heap(epoch, Some(1)),
             (Version(_), Valid { epoch }) if fault!(RepairOtherVersion) => heap(epoch, Some(0)),
+            (Marker { .. }, Version(_)) | (Version(_), Marker { .. }) => Ok(Found::Begun),
             (Version(one), Version(other)) => Err(OpenError::Version(one.max(other))),
             (Version(version), _) | (_, Version(version)) => Err(OpenError::Version(version)),
             (Valid { epoch }, Valid { epoch: other }) if epoch == other => heap(epoch, None),
@@ -235,22 +236,24 @@ impl Copies {
         Ok(if fault!(KeepEpoch) { newest } else { newest.and_then(|newest| newest.checked_add(1)) })
     }
 
-    /// How markers go over them: last over what, torn, would leave nothing that is whole; a marker keeps more than a superblock, since it is to
-    /// be formatted in any case.
+    /// How markers go over them: last over what, torn, would leave nothing that is whole; a marker is worth more than a superblock, since what has
+    /// one is formatted in any case, and one of another version more than one of this, which would be opened again.
     pub fn order<D: Device>(self, device: &mut D, layout: &Layout) -> Result<Order, Error<D::Error>>
     where
         D::Error: Debug,
     {
+        const MARKED: u8 = 3;
         let worth = |copy: Superblock| match copy {
-            Superblock::Marker { .. } => 2,
+            Superblock::Marker { .. } => MARKED,
+            Superblock::Version(_) => 2,
             copy => u8::from(copy.is_whole()),
         };
         let (first, second) = (worth(self.first), worth(self.second));
         // A heap of another layout, whose second copy stands elsewhere, is whole without the first one, and not with our second one inside.
         let first_goes =
-            first < second || first < 2 && second == 0 && elsewhere(device, layout, layout.row())?.is_some();
+            first < second || first < MARKED && second == 0 && elsewhere(device, layout, layout.row())?.is_some();
         let copies = if first_goes != fault!(SpoilSoundCopy) { [0, 1] } else { [1, 0] };
-        Ok(Order { copies, first_is_marker: first == 2, second_holds: second != 0 })
+        Ok(Order { copies, first_is_marker: first == MARKED, second_holds: second != 0 })
     }
 }
 
@@ -278,13 +281,24 @@ where
     Ok(None)
 }
 
-/// Overwrites the beginning of whatever could be taken for a second copy of another layout.
-pub(crate) fn erase_elsewhere<D: Device>(device: &mut D, layout: &Layout) -> Result<(), Error<D::Error>>
+/// Overwrites the beginning of whatever could be taken for a second copy of another layout. `marker` stands in our first one.
+///
+/// # Errors
+///
+/// [`StorageFault::Smaller`] if it stands there too: no earlier format had its epoch, so what is read there is the first copy again.
+pub(crate) fn erase_elsewhere<D: Device>(
+    device: &mut D,
+    layout: &Layout,
+    marker: &[u8; MARKER],
+) -> Result<(), OpenError<D::Error>>
 where
     D::Error: Debug,
 {
     for at in second_copies(layout.capacity()).filter(|at| *at != layout.superblock(1)) {
         let bytes: [u8; SUPERBLOCK] = read_array(device, at)?;
+        if bytes.starts_with(marker) && !fault!(BelieveCapacity) {
+            return Err(OpenError::Storage(StorageFault::Smaller { capacity: at }));
+        }
         if bytes.starts_with(&MAGIC) || matches!(looks_of(&bytes), Looks::Is(Superblock::Marker { .. })) {
             write(device, at, &[0; MARKER])?;
         }
@@ -302,15 +316,21 @@ where
 }
 
 /// Writes a copy: its magic last. Until then it is what its first bytes say, a marker or nothing, whatever stands behind them: of an older superblock
-/// of this layout only the epoch and the checksum differ, and a cut between them would bring it back.
-pub(crate) fn write_superblock<D: Device>(device: &mut D, layout: &Layout, copy: u32) -> Result<(), Error<D::Error>>
+/// of this layout only the epoch and the checksum differ, and a cut between them would bring it back. So would a part that drops the first of the two
+/// writes: it is read back, and `Ok(false)` says that it was not kept, and that the magic was not written.
+pub(crate) fn write_superblock<D: Device>(device: &mut D, layout: &Layout, copy: u32) -> Result<bool, Error<D::Error>>
 where
     D::Error: Debug,
 {
     let (at, bytes) = (layout.superblock(copy), layout.to_superblock());
     let (magic, rest) = bytes.split_at(MAGIC.len());
     write(device, at + MAGIC.len() as u32, rest)?;
-    write(device, at, magic)
+    let found: [u8; SUPERBLOCK] = read_array(device, at)?;
+    if !found.ends_with(rest) {
+        return Ok(false);
+    }
+    write(device, at, magic)?;
+    Ok(true)
 }
 
 /// The layout of the heap on a device, with its epoch, and the copy of the superblock that has to be repaired.
