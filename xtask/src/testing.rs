@@ -48,7 +48,8 @@ pub fn test(steps: &mut Steps, extent: Extent) -> Result<()> {
     let begin = steps.seconds();
 
     println!("==> first everything is built; then {count} steps");
-    let build = ["build", "--workspace", "--lib", "--bins", "--tests", "--keep-going", "--features", FEATURES];
+    // Also the programs that tests run, but not this one, which is running.
+    let build = ["build", "--workspace", "--tests", "--keep-going", "--features", FEATURES];
     let programs = steps.build_programs("build the tests", &build)?;
 
     let so_far = |steps: &Steps, position: usize, name: &str| {

@@ -20,7 +20,7 @@ pub type Store<'m, D, P> = Heap<'m, D, StoreMemory, P, SortedArray<24>, SortedAr
 pub const STORE_OPTIONS: Options = Options::new(11_878).log_bytes(4096);
 
 /// Bytes of the handle on a 32-bit target, its storage apart.
-pub const STORE_HANDLE: usize = 1400;
+pub const STORE_HANDLE: usize = 1416;
 
 // On the targets that the limits are for: handles and pointers are larger elsewhere.
 #[cfg(target_pointer_width = "32")]

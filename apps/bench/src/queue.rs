@@ -13,7 +13,7 @@ pub const QUEUE_RAM: usize = 4096;
 /// Bytes of storage of the queue.
 pub const QUEUE_CAPACITY: u32 = 16 * 1024;
 /// Bytes of the handle on a 32-bit target, its storage apart.
-pub const QUEUE_HANDLE: usize = 328;
+pub const QUEUE_HANDLE: usize = 344;
 /// Types: of the queue, of its ring, and of the items.
 const TYPES: usize = 3;
 /// Items that may be freed and not yet reusable, in a queue that is committed now and then.

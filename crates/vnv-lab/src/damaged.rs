@@ -55,6 +55,9 @@ impl DamageCounts {
     }
 }
 
+/// The damages, and what happened.
+pub type Wrong = (Vec<Point>, String);
+
 /// How a region is damaged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Damage {
@@ -106,11 +109,7 @@ struct Remains<'r> {
 /// # Errors
 ///
 /// If what it has left cannot be examined.
-pub fn damaged(
-    life: &Life,
-    recording: &Recording,
-    extent: &Extent,
-) -> Result<(DamageCounts, Vec<(Vec<Point>, String)>), String> {
+pub fn damaged(life: &Life, recording: &Recording, extent: &Extent) -> Result<(DamageCounts, Vec<Wrong>), String> {
     if life.damaged == 0 {
         return Ok(Default::default());
     }

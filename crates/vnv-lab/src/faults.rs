@@ -36,7 +36,7 @@ pub fn fifth_rung(life: &Life, recording: &Recording, checker: &Checker<'_>, ext
         let mut image = recording.image.clone();
         let point = Point::Stray(row, garbage);
         point.spoil(&mut image, life.row);
-        end(&recording.states, &recording.moments, image, point, life)
+        end((&recording.states, &recording.moments), image, point, life, recording)
     });
     let strays: Vec<Suspect> = strays.filter(|suspect| extent.wants(0, suspect.path[0])).collect();
     suspects.par_iter().chain(strays.par_iter()).for_each(|suspect| {
@@ -46,9 +46,18 @@ pub fn fifth_rung(life: &Life, recording: &Recording, checker: &Checker<'_>, ext
     });
 }
 
-fn end(states: &[Arc<State>], moments: &[Moment], image: Vec<u8>, point: Point, life: &Life) -> Suspect {
+fn end(
+    (states, moments): (&[Arc<State>], &[Moment]),
+    image: Vec<u8>,
+    point: Point,
+    life: &Life,
+    recording: &Recording,
+) -> Suspect {
     let last = moments.last().map(|moment| moment.legal.clone()).unwrap_or_default();
-    let older = before(states, moments, last.acknowledged);
+    let mut older = before(states, moments, last.acknowledged);
+    if states.first() == states.get(last.acknowledged) {
+        older.extend(recording.older.iter().cloned());
+    }
     Suspect {
         image,
         legal: last.all().filter_map(|state| states.get(state).cloned()).collect(),
@@ -80,5 +89,5 @@ fn spoil(life: &Life, recording: &Recording, point: Point) -> Result<Option<Susp
     }
     let states: Vec<Arc<State>> = journal.states.take().into_iter().map(Arc::new).collect();
     let image = storage.borrow().image().to_vec();
-    Ok(Some(end(&states, &journal.moments(), image, point, life)))
+    Ok(Some(end((&states, &journal.moments()), image, point, life, recording)))
 }

@@ -165,11 +165,12 @@ impl Life {
     /// The shape of the program that runs the operation with this number.
     #[must_use]
     pub fn shape_at(&self, op: usize) -> Shape {
-        let formats = self.ops.iter().take(op.saturating_add(1)).filter_map(|op| match op {
+        let ran = self.ops.get(..=op).unwrap_or(&self.ops);
+        let last = ran.iter().rev().find_map(|op| match op {
             Op::Format(dirty, log) => Some((*dirty, *log)),
             _ => None,
         });
-        formats.last().map_or(self.shape(), |(dirty, log)| self.shape_with(dirty, log))
+        last.map_or(self.shape(), |(dirty, log)| self.shape_with(dirty, log))
     }
 
     /// The shape with another dirty limit and log; 0: as it is.

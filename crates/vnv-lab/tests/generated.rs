@@ -1,7 +1,7 @@
 //! Generated lives: a state machine proposes operations that make sense, each life is swept, and a failure shrinks to
 //! a short life with the command that replays it.
 
-#![allow(clippy::panic)]
+#![allow(clippy::panic, clippy::unwrap_used)]
 
 use proptest::prelude::*;
 use proptest::strategy::BoxedStrategy;
@@ -9,6 +9,7 @@ use proptest_state_machine::ReferenceStateMachine;
 use vnv_lab::check::Extent;
 use vnv_lab::life::Life;
 use vnv_lab::op::Op;
+use vnv_lab::start::Start;
 use vnv_lab::sweep::sweep;
 
 /// What the generator has to know: which chains are filled, and whether a transaction runs.
@@ -63,6 +64,7 @@ impl ReferenceStateMachine for Shape {
                 (1, (0u8..3, 0u8..60).prop_map(|(write, bytes)| Op::Busfail(write, bytes)).boxed()),
                 (1, (any::<u16>(), any::<u16>()).prop_map(|(a, b)| Op::Settings(a, b)).boxed()),
                 (1, Just(Op::Migrate).boxed()),
+                (1, (0usize..3, 0u32..3).prop_map(|(dirty, log)| Op::Format([0, 352, 400][dirty], log * 72)).boxed()),
             ]);
         }
         proptest::strategy::Union::new_weighted(choices).boxed()
@@ -72,6 +74,7 @@ impl ReferenceStateMachine for Shape {
         match *op {
             Op::New(slot, _) | Op::Push(slot, _) => state.filled[usize::from(slot)] = true,
             Op::Drop(slot) => state.filled[usize::from(slot)] = false,
+            Op::Format(..) => state.filled = [false; 8],
             Op::Begin => state.in_transaction = true,
             Op::End | Op::Rollback => state.in_transaction = false,
             _ => {}
@@ -81,14 +84,27 @@ impl ReferenceStateMachine for Shape {
     }
 }
 
+/// What the storage holds before: blank, noise, and what lives of the same and of another layout have left.
+const STARTS: [&str; 6] = [
+    "ff",
+    "noise 11",
+    "{ new 0 1; count 0 2; commit; set 0 3; commit; count 1 4; snapshot; halt }",
+    "{ log 96; new 0 1; blob 0 20; commit; mark 2; commit; set 0 3; snapshot; halt }",
+    "{ new 0 1; commit; format } last1.5@T2-ones",
+    "{ start { log 96; mark 1; commit; snapshot }; count 0 1; commit; count 0 2; commit; count 0 3; commit }",
+];
+
 proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 200, ..ProptestConfig::with_cases(40) })]
 
     #[test]
-    fn generated_lives_survive((_, ops, _) in Shape::sequential_strategy(1..30), geometry in 0usize..4) {
+    fn generated_lives_survive((_, ops, _) in Shape::sequential_strategy(1..30), geometry in 0usize..4, start in 0usize..6) {
+        // A storage that is refused would end the life at once.
+        let ops = if start == 0 { ops } else { core::iter::once(Op::Format(0, 0)).chain(ops).collect() };
         let mut life = Life::new("generated", ops);
         (life.capacity, life.row) = [(2560, 8), (4096, 8), (4096, 4), (8192, 32)][geometry];
         life.options.dirty_limit = if life.row == 32 { 640 } else { 320 };
+        life.start = Start::parse(STARTS[start], &life).unwrap();
         let extent = Extent { depth: 2, rung: None, full: false, coarse: true, sparse: 20, only: None };
         let report = sweep(&life, &extent, true, &|_, _| {});
         if let Some(violation) = report.violations.first() {
