@@ -2,7 +2,7 @@
 
 use core::fmt::Debug;
 use vnv_core::Parts;
-use vnv_persist::{Error, Heap, Link, Policy, Workspace};
+use vnv_persist::{Error, Heap, Link, Owned, Policy, Workspace};
 use vnv_storage::Device;
 
 /// Bytes of the arena that objects of one size fill in the workloads of references, allocations and freeing.
@@ -132,7 +132,7 @@ pub fn single<D: Device<Error: Debug>, W: Workspace, P: Policy>(
     let mut target: Link<[u8]> = Link::NULL;
     let new = || heap.allocate_slice_with(size, |at| at as u8);
     if kind.is_get() {
-        target = new()?.into_link();
+        target = kept(new()?);
         heap.commit()?;
     }
     if matches!(kind, Kind::GetMinMax | Kind::GetMax | Kind::GetMaxOld) {
@@ -147,7 +147,7 @@ pub fn single<D: Device<Error: Debug>, W: Workspace, P: Policy>(
     let mut freed = matches!(kind, Kind::DeallocateMin | Kind::DeallocateMax).then(new).transpose()?;
     if matches!(kind, Kind::GetMax | Kind::GetMaxMin) {
         if let Some(size) = largest_slice(taken) {
-            let _ = heap.allocate_slice_with(size, |_| 1u8)?.into_link();
+            kept(heap.allocate_slice_with(size, |_| 1u8)?);
         }
     } else {
         fill_small(heap, taken, &mut |_, _| Ok(()))?;
@@ -163,13 +163,20 @@ pub fn single<D: Device<Error: Debug>, W: Workspace, P: Policy>(
     })
 }
 
+/// An object that is owned until the next reboot: nothing links to it, and an allocation that finds no room collects what is not owned.
+fn kept<T: ?Sized>(object: Owned<'_, T>) -> Link<T> {
+    let id = object.id();
+    core::mem::forget(object);
+    Link::from_raw_parts(id.index, id.generation)
+}
+
 /// Leaves holes of 16 bytes in the storage.
 fn make_holes<D: Device<Error: Debug>, W: Workspace, P: Policy>(
     heap: &Heap<'_, D, W, P>,
 ) -> Result<(), Error<D::Error>> {
     let mut freed = [Link::NULL; HOLES / 2];
     for number in 0..HOLES {
-        let link = heap.allocate(number as u32)?.into_link();
+        let link = kept(heap.allocate(number as u32)?);
         if number % 2 == 0
             && let Some(hole) = freed.get_mut(number / 2)
         {
@@ -206,7 +213,7 @@ fn fill_small<D: Device<Error: Debug>, W: Workspace, P: Policy>(
     each: &mut dyn FnMut(usize, Link<u32>) -> Result<(), Error<D::Error>>,
 ) -> Result<(), Error<D::Error>> {
     for number in 0..room / words(4, false) {
-        each(number, heap.allocate(number as u32)?.into_link())?;
+        each(number, kept(heap.allocate(number as u32)?))?;
     }
     Ok(())
 }
@@ -257,7 +264,7 @@ pub fn fill<D: Device<Error: Debug>, W: Workspace, P: Policy>(
     if fill == Fill::MaxDirty {
         let fits = largest_slice(arena).unwrap_or(0);
         let admitted = (room as usize).saturating_sub(10) / 8 * 8;
-        let _ = heap.allocate_slice_with(fits.min(admitted), |_| 1u8)?.into_link();
+        kept(heap.allocate_slice_with(fits.min(admitted), |_| 1u8)?);
         return Ok(());
     }
     let mut links = [Link::NULL; MOST];

@@ -192,8 +192,9 @@ fn a_transaction_moves_items_between_queues_or_does_not() {
     (0..6u32).for_each(|number| from.push_back(number).unwrap());
     heap.commit().unwrap();
     for commit in [false, true] {
-        let sequence = heap.sequence();
         let transaction = heap.transaction().unwrap();
+        // What a rollback left behind, the next one commits when it begins.
+        let sequence = heap.sequence();
         let (mut source, mut target) = (Queue::at(&transaction, from.link()), Queue::at(&transaction, to.link()));
         for _ in 0..4 {
             target.push_back(source.pop_front().unwrap().unwrap()).unwrap();
