@@ -203,7 +203,7 @@ fn run(command: Option<&Command>) -> Result<bool> {
             return Ok(true);
         }
         Command::Alarms { full } => {
-            let environment: &[(&str, &str)] = if *full { &[("VNV_FULL", "1")] } else { &[] };
+            let environment: &[(&str, &str)] = if *full { &[("VNV_FULL", "1")] } else { &[("VNV_EVERY", "10")] };
             let arguments = ["test", "--profile", "lab", "-p", "instants", "--", "--nocapture"];
             steps.run("alarms", "cargo", &arguments, environment)?;
         }
