@@ -199,6 +199,11 @@ pub fn operations(data: &[u8]) {
         panic!("{}; the life: {life}", stopped.what());
     }
     drop(storage);
+    // What is damaged so that it is refused has no state that a cut format could bring back.
+    let (untouched, ..) = Recorder::new(begun.image.clone(), row);
+    if matches!(found(untouched, life.shape_at(0)), Found::Unreadable(_)) {
+        return;
+    }
     let writes = tape.writes.take();
     let number = usize::from(write) % writes.len().max(1);
     let Some(cut) = writes.get(number) else { return };

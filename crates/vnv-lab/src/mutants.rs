@@ -3,7 +3,7 @@
 use crate::check::Extent;
 use crate::life::Life;
 use crate::sweep::sweep;
-use anyhow::Result;
+use anyhow::{Result, bail};
 use std::time::Instant;
 use vnv_storage::fault::{Fault, choose};
 
@@ -12,8 +12,13 @@ use vnv_storage::fault::{Fault, choose};
 ///
 /// # Errors
 ///
-/// If the report cannot be written.
+/// If no fault has such a name, or the report cannot be written.
 pub fn run(lives: &[Life], name: Option<&str>, rung: Option<usize>) -> Result<bool> {
+    let is_wanted = |fault: &Fault| name.is_none_or(|name| format!("{fault:?}").contains(name));
+    if let Some(name) = name.filter(|_| !Fault::ALL.iter().any(|(fault, _)| is_wanted(fault))) {
+        let names: Vec<String> = Fault::ALL.iter().map(|(fault, _)| format!("{fault:?}")).collect();
+        bail!("no fault's name contains `{name}`; there are: {}", names.join(", "));
+    }
     // Ever more thorough, until it is found.
     let extents = [(1, true, 1), (2, true, 12), (2, false, 1)].map(|(depth, coarse, sparse)| Extent {
         depth,
@@ -26,7 +31,7 @@ pub fn run(lives: &[Life], name: Option<&str>, rung: Option<usize>) -> Result<bo
     let (mut killed, mut survivors) = (Vec::new(), Vec::new());
     println!("| deliberate fault | the rule that it breaks | found by the life | at the cuts |\n|---|---|---|---|");
     for (fault, rule) in Fault::ALL {
-        if name.is_some_and(|name| !format!("{fault:?}").contains(name)) {
+        if !is_wanted(fault) {
             continue;
         }
         let start = Instant::now();

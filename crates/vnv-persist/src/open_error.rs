@@ -102,6 +102,10 @@ impl<E: Debug> fmt::Display for OpenError<E> {
             Self::Version(version) => {
                 write!(f, "the image has format version {version}; this is version {FORMAT_VERSION}")
             }
+            Self::OtherLayout { differs: LayoutField::Capacity, image } => write!(
+                f,
+                "the heap was formatted for {image} bytes, the storage has another size: open one of exactly that size, or a copy of that length"
+            ),
             Self::OtherLayout { differs, image } => write!(
                 f,
                 "the image was formatted with another {differs} ({image}); use the same sizes and options, which `vnv stat` shows, or format"

@@ -49,7 +49,6 @@ faults! {
     ForgetRoots: "a commit holds the changed roots",
     KeepGeneration: "freeing raises the generation",
     RollbackKeepsCopy: "a rollback drops copies loaded from undone places",
-    ChangeWithoutSync: "an object that is dirty is synced before a transaction changes it",
     CommitInTransaction: "nothing is committed inside a transaction",
     IgnoreDirtyLimit: "dirty bytes never exceed the limit",
     ForgetEntryBytes: "the accounting knows the metadata",

@@ -87,9 +87,7 @@ where
             return Ok(());
         }
         let state = resident.header().state;
-        if state & state::DIRTY != 0 && fault!(ChangeWithoutSync) {
-            Ok(())
-        } else if state & state::DIRTY != 0 {
+        if state & state::DIRTY != 0 {
             self.sync_object(index)
         } else if state & state::UNAPPLIED != 0 {
             self.apply_delta(index)
