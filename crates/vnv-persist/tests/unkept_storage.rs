@@ -14,10 +14,9 @@ fn shared(storage: TearStorage) -> SharedStorage {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "whole storages are read")]
 fn a_part_that_is_smaller_than_described_is_not_formatted_whatever_it_holds() {
-    // Miri is too slow for large ones.
-    let most = if cfg!(miri) { 1 } else { 7 };
-    for real in [1024usize, 2048, 4096, 8192, 32_768, 65_536, 131_072].into_iter().take(most) {
+    for real in [1024usize, 2048, 4096, 8192, 32_768, 65_536, 131_072] {
         for described in [2 * real, 4 * real, 8 * real] {
             for fill in [0x00, 0xFF, 0x5A] {
                 let storage = TearStorage::from_image(vec![fill; described], 8).with_real_capacity(real);
