@@ -11,7 +11,7 @@ use embedded_hal::digital::OutputPin;
 use embedded_hal::spi::SpiBus;
 
 /// Code, data, and the stack at the end.
-const RAM: usize = 0x0003_6000;
+const RAM: usize = 0x0003_8000;
 /// Bytes of the stack at least.
 const STACK: usize = 0x1000;
 const REGISTERS: u32 = 0x4000_0000;
