@@ -159,7 +159,12 @@ impl Life {
     #[must_use]
     pub const fn shape(&self) -> Shape {
         let Options { dirty_limit, log_bytes, .. } = self.options;
-        Shape { capacity: self.capacity, row: self.row, dirty: dirty_limit, log: log_bytes }
+        Shape { capacity: self.capacity, row: self.row, dirty: dirty_limit, log: self.whole_units(log_bytes) }
+    }
+
+    /// Bytes of a log as a layout has them: two that come to the same are of one layout.
+    const fn whole_units(&self, log: u32) -> u32 {
+        log.next_multiple_of(if self.row < 8 { 8 } else { self.row })
     }
 
     /// The shape of the program that runs the operation with this number.
@@ -179,7 +184,7 @@ impl Life {
         let shape = self.shape();
         Shape {
             dirty: if dirty == 0 { shape.dirty } else { dirty },
-            log: if log == 0 { shape.log } else { log },
+            log: if log == 0 { shape.log } else { self.whole_units(log) },
             ..shape
         }
     }
