@@ -85,10 +85,11 @@ where
     }
     engine.chain_free_slots();
     read_types(engine)?;
-    if let Some(copy) = repair {
-        // A copy that the part does not keep is repaired again at the next opening; the other one is whole.
-        let _ = write_superblock(engine.device(), &layout, copy)?;
-    }
+    // A copy that the part does not keep is tried again at the next opening; the other one is whole.
+    let repaired = match repair {
+        Some(copy) => write_superblock(engine.device(), &layout, copy)?,
+        None => false,
+    };
     // Whoever was to be resumed must not go on: from here on the storage is another program's.
     for reserve in (0..).zip(resume).filter_map(|(reserve, resumes)| resumes.then_some(reserve)) {
         engine.erase(layout.reserve_at(reserve))?;
@@ -100,7 +101,7 @@ where
         reclaimed: 0,
         deltas,
         damaged: None,
-        repaired: repair.is_some(),
+        repaired,
     };
     loop {
         match engine.collect_step(&mut roots.targets()) {
